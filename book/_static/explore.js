@@ -5,6 +5,7 @@
   if (!data || !root) return;
   const { quantities, kinds, datasets, points, pages = {}, about = {} } = data;
   const form = root.querySelector("form");
+  const kept = window.vlmnbKept;
   const place = (name) => root.querySelector(`[data-${name}]`);
   const make = (tag, properties = {}, ...children) => {
     const made = Object.assign(document.createElement(tag), properties);
@@ -33,12 +34,17 @@
     return `${plain(value / factor)}\u00a0${prefix}${unit}`;
   };
 
-  // The number of a text such as 0.5, 500 ms or $2; null where it is none.
+  // The number of a text such as 0.5, 500 ms, 1,000 ms, 24 GiB, 0.2 Wh, 80 % or $2; null where it is none. Bytes
+  // without a unit are GB.
+  const BYTES = [["Ki", 2 ** 10], ["Mi", 2 ** 20], ["Gi", 2 ** 30]];
   const read = (typed, unit) => {
-    const [, number, rest] = typed.replace("$", "").trim().match(/^([\d.]+(?:e[-+]?\d+)?)\s*(\S*)$/i) ?? [];
-    const prefix = rest?.endsWith(unit) && unit !== "$" ? rest.slice(0, rest.length - unit.length) : rest;
-    const factor = PREFIXES.find(([name]) => name === (prefix || "").replace("u", "µ"))?.[1];
-    return number && factor && Number.isFinite(Number(number)) ? Number(number) * factor : null;
+    const [, number, rest] = typed.replace("$", "").trim()
+      .match(/^(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+)\s*(\S*)$/i) ?? [];
+    const own = { J: [["Wh", 3600], ["kWh", 3.6e6]], "": [["%", 0.01]], B: [["", 1e9]] }[unit] ?? [];
+    const known = [...PREFIXES, ...(unit === "B" ? BYTES : [])].map(([name, factor]) => [`${name}${unit}`, factor]);
+    const bare = unit === "" || unit === "$" ? [] : PREFIXES;
+    const factor = [...own, ["", 1], ...known, ...bare].find(([name]) => name === (rest ?? "").replace("u", "µ"))?.[1];
+    return number && factor ? Number(number.replaceAll(",", "")) * factor : null;
   };
 
   // A quantity of a point as [value, low, high] or [value]; undefined where it has none.
@@ -82,6 +88,28 @@
     const { unit } = quantities[name];
     const ends = found.length > 2 ? ` [${text(found[1], unit)}, ${text(found[2], unit)}]` : "";
     return `${ofEnergy(name) && point.modelled ? "≈\u00a0" : ""}${text(found[0], unit)}${ends}`;
+  };
+  // The same for a table, which is saved with plain numbers in one unit.
+  const field = (point, name) => {
+    const found = value(point, name);
+    if (!found) return "-";
+    const [middle, ends] = shown(point, name).split(" [");
+    const digits = (each) => String(Number(each.toPrecision(6)));
+    const number = make("span", { textContent: middle });
+    number.dataset.csv = digits(found[0]);
+    number.dataset.sort = found[0];
+    const made = make("span", {}, number);
+    if (ends) {
+      const interval = make("span", { className: "interval", textContent: `[${ends}` });
+      interval.dataset.csv = found.slice(1).map(digits).join(" ");
+      made.append(" ", interval);
+    }
+    return made;
+  };
+  const heading = (words, name) => {
+    const made = make("span", { textContent: words });
+    made.dataset.csv = [words, quantities[name].unit].filter(Boolean).join(", ");
+    return made;
   };
   const named = (point) => {
     const [batch, image, prompt] = point.size;
@@ -179,6 +207,7 @@
     memory: ["at most", () => "peak"],
     price: ["at most", () => "usd_1000"],
   };
+  const EXAMPLES = { s: "500 ms", J: "5 J or 0.2 Wh", B: "24 GB or 24 GiB", $: "$0.50", "": "0.8" };
   const quality = Object.keys(quantities).filter((name) => quantities[name].quality);
   const limits = {};
   const boxes = {};
@@ -208,8 +237,10 @@
     const slider = make("input", { type: "range", name: `limit-${name}`, min: 0, max: 100, step: 1 });
     const exact = make("input", { type: "text", name: `exact-${name}`, inputMode: "decimal", autocomplete: "off" });
     const caption = make("span");
-    place("limits").append(make("div", { className: "limit" }, make("label", {}, caption, slider), exact));
-    limits[name] = { slider, exact, caption, how, value: null, start: null };
+    const wrong = make("span", { className: "wrong" });
+    wrong.setAttribute("role", "alert");
+    place("limits").append(make("div", { className: "limit" }, make("label", {}, caption, slider), exact, wrong));
+    limits[name] = { slider, exact, caption, wrong, how, value: null, start: null };
   }
   const range = (name) => {
     const found = points.filter((point) => boxes.kind.some((box) => box.checked && box.value === String(point.kind)))
@@ -236,8 +267,8 @@
       points.filter((point) => point.model === name).forEach((point) => wanted.append("model", point.title));
     }
     for (const name of Object.keys(data.prices)) {
-      const given = Number(wanted.get(name));
-      form.elements[name].value = wanted.has(name) && given >= 0 ? given : data.prices[name].value;
+      const given = [wanted.get(name), kept.get(name)].find((text) => text && Number(text) >= 0);
+      form.elements[name].value = given ?? data.prices[name].value;
     }
     // Records in the address stand for their kind, data set, model, setting and batch size.
     for (const point of points.filter((each) => wanted.getAll("record").includes(each.key))) {
@@ -443,7 +474,7 @@
         const [first, second] = able.filter((point) => value(point, name))
           .sort((a, b) => value(a, name)[0] - value(b, name)[0]);
         if (!first) {
-          const why = able.length ? lacks(able[0], name) : "nothing meets the limits";
+          const why = able.length ? lacks(able[0], name) : known.length ? "nothing meets the limits" : "no record has a time or joules";
           return [aim, "-", why, "-", "-", "-"];
         }
         const sure = unsure(first) ? " (its interval reaches beyond a limit)" : "";
@@ -485,7 +516,9 @@
       const now = limitOf(name);
       limit.slider.value = known && now !== null ? toPosition(name, now) : off(name);
       const said = now === null ? "no limit" : text(now, quantities[quantity].unit);
-      limit.exact.value = said;
+      limit.exact.value = known ? said : "not known";
+      limit.exact.removeAttribute("aria-invalid");
+      limit.wrong.textContent = "";
       limit.exact.disabled = !known;
       limit.slider.setAttribute("aria-valuetext", said);
       limit.caption.textContent = quantities[quantity]
@@ -514,24 +547,36 @@
       notes.push(`${unpriced.length} ${unpriced.length === 1 ? "record has" : "records have"} no joules and so no cost; set the price of electricity to 0 to count the hire alone.`);
     }
     const ofKinds = points.filter((point) => chosen("kind").includes(String(point.kind)));
-    const names = (of) => [...new Set(ofKinds.map(of))].join(", ");
+    const names = (of, among = ofKinds, comma = ", ") => [...new Set(among.map(of))].join(comma);
+    if (found.length && !drawn.length) {
+      const both = points.filter((point) => value(point, x) && value(point, y));
+      const same = both.filter((point) => ofKinds.includes(point));
+      notes.push(!both.length ? "No record has both." : same.length
+        ? `Of this kind, records on ${names((point) => datasets[point.dataset], same)} have both.`
+        : `Records of other kinds have both: ${names((point) => kinds[point.kind].title, both, "; ")}.`);
+    }
+    const models = new Set(chosen("model"));
+    const elsewhere = points.filter((point) => models.has(point.title) && !ofKinds.includes(point) && point.values.s_image);
+    if (models.size < boxes.model.length && elsewhere.length) {
+      notes.push(`Under Kind of record there are ${elsewhere.length} more of ${models.size === 1 ? "this model" : "these models"}: ${names((point) => kinds[point.kind].title, elsewhere, "; ")}.`);
+    }
     place("status").textContent = !found.length
       ? `No record fits all choices. Of the chosen kind there are records on ${names((point) => datasets[point.dataset])}, of ${names((point) => point.title)}.`
-      : `${drawn.length} of ${found.length} chosen records have both numbers; ${within} of them meet the limits.${apart} ${notes.join(" ")}`;
+      : `${drawn.length} of ${found.length} chosen records have both numbers; ${within} of them meet the limits.${apart} ${notes.join(" ")}`.trim();
     draw();
     best();
     const apartIn = (point) => (groups > 1 ? [point.group] : []);
     const limited = Object.keys(limits).some((name) => limitOf(name) !== null);
     const meets = (point) => (point.missed.length ? `no: ${point.missed.join(", ")}`
       : unsure(point) ? "perhaps: its interval reaches beyond" : "yes");
-    const rows = drawn.map((point) => [named(point), shown(point, x), shown(point, y), point.front ? "yes" : "no",
+    const rows = drawn.map((point) => [named(point), field(point, x), field(point, y), point.front ? "yes" : "no",
       ...(limited ? [meets(point)] : []), ...apartIn(point), link(point, point.key)]);
     const without = found.filter((point) => !drawn.includes(point)).map((point) =>
       [named(point), [...new Set([x, y].filter((name) => !value(point, name)).map((name) => lacks(point, name)))].join("; "),
         point.group, link(point, point.key)]);
     const costless = unpriced.filter((point) => drawn.includes(point)).map((point) =>
       [named(point), lacks(point, "usd_1000"), point.group, link(point, point.key)]);
-    const head = (name) => `${quantities[name].title}${ofOwn(name, drawn) ? `, ${OWN}` : ""}`;
+    const head = (name) => heading(`${quantities[name].title}${ofOwn(name, drawn) ? `, ${OWN}` : ""}`, name);
     const absent = (rows, title) => (rows.length
       ? [[`${rows.length} ${rows.length === 1 ? "record" : "records"} ${title}`, table(`Records ${title}`, ["Configuration", "Why", "Kind", "Record"], rows)]] : []);
     const folds = [
@@ -547,6 +592,7 @@
       made.dataset.of = of;
       return made;
     }));
+    root.dispatchEvent(new Event("vlmnb-tables", { bubbles: true }));
     links();
     detail();
     address();
@@ -591,15 +637,25 @@
       limits[name].value = position === off(name) ? none : toValue(name, position);
     }
     if (event.target.name === "metric") limits.quality.value = null;
+    if (event.target.name in data.prices) kept.set(event.target.name, event.target.value);
     update();
   });
   form.addEventListener("change", (event) => {
     const [, name] = event.target.name.match(/^exact-(.*)/) ?? [];
     if (!name) return;
-    limits[name].value = read(event.target.value, quantities[LIMITS[name][1]()].unit) ?? (limits[name].start === null ? null : 0);
+    const { unit } = quantities[LIMITS[name][1]()];
+    const typed = event.target.value.trim();
+    const found = /^(no limit|none|)$/i.test(typed) ? (limits[name].start === null ? null : 0) : read(typed, unit);
+    if (found === null && !/^(no limit|none|)$/i.test(typed)) {
+      event.target.setAttribute("aria-invalid", "true");
+      limits[name].wrong.textContent = `Not read: ${typed}. Write for example ${EXAMPLES[unit]}, or nothing for no limit.`;
+      return;
+    }
+    limits[name].value = found;
     update();
   });
   form.elements.reset.addEventListener("click", () => {
+    Object.keys(data.prices).forEach((name) => kept.set(name, null));
     fill(new URLSearchParams());
     update();
   });

@@ -5,6 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const label = document.createElement("label");
     const input = document.createElement("input");
     input.type = type;
+    input.name = text.trim().split(/\W/)[0].toLowerCase();
     if (type === "number") input.min = 0;
     label.append(...(type === "checkbox" ? [input, text] : [text, input]));
     bar.append(label);

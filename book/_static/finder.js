@@ -6,6 +6,8 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!data || !form || !table) return;
   const { model, quantization, batch, context, hire } = form.elements;
   const firstPrice = hire.value;
+  const kept = window.vlmnbKept;
+  const filters = document.querySelector("form.vlmnb-filters");
   const rows = [...table.tBodies[0].rows];
   const gigabytes = (bytes) => (bytes / 1e9).toFixed(Math.abs(bytes) < 1e7 ? 4 : 2);
   const options = (select, pairs) => select.replaceChildren(
@@ -33,6 +35,13 @@ document.addEventListener("DOMContentLoaded", () => {
     if (sort === undefined) delete cell.dataset.sort;
     else cell.dataset.sort = sort;
   };
+  const onCpu = ([, setting, size, machine, seconds_, answer, key, peak], price) => [
+    `Without a GPU, measured on ${machine}: ${seconds(seconds_)} per image (${setting}, batch ${size}, answers of ${answer} tokens`,
+    `${peak ? `, ${gigabytes(peak)} GB of memory in use at the peak` : ""})`,
+    price ? `, $${digits(1000 * seconds_ * price / 3600)} per 1,000 images at $${price} an hour. ` : ". ",
+    Object.assign(document.createElement("a"), { href: `explore.html#record=${key}`, textContent: "See the record" }),
+    ".",
+  ];
   const update = () => {
     const price = Math.max(Number(hire.value) || 0, 0);
     const one = data.models[model.value];
@@ -66,15 +75,21 @@ document.addEventListener("DOMContentLoaded", () => {
     });
     document.getElementById("vlmnb-finder-answer").textContent = never
       ? `Nothing runs ${one.title} as ${quantization.value}: ${never}.`
-      : `${one.title} as ${quantization.value} takes ${gigabytes(needed)} GB; ${running} of ${rows.length} GPUs have that. Bounds are for answers of ${one.answer} tokens.`;
+      : `${one.title} as ${quantization.value} takes ${gigabytes(needed)} GB; ${running} of ${rows.length} GPUs run it. Bounds are for an image of ${one.image} px, a prompt of ${one.tokens - one.answer} tokens with its image and an answer of ${one.answer} tokens, whatever the context.`;
+    const own = data.cpus.filter(([name]) => name === model.value);
+    const cpu = own.find(([, , size]) => size === Number(batch.value)) ?? own[0];
+    document.getElementById("vlmnb-finder-cpu").replaceChildren(...(cpu ? onCpu(cpu, price) : []));
     const explore = Object.assign(document.createElement("a"), {
       href: `explore.html#model=${encodeURIComponent(model.value)}${hire.value === firstPrice ? "" : `&hire=${price}`}`,
       textContent: `Explore what was measured or reported of ${one.title}`,
     });
     document.getElementById("vlmnb-finder-links").replaceChildren(explore);
-    document.querySelector("form.vlmnb-filters")?.dispatchEvent(new Event("input"));
-    const state = new URLSearchParams(new FormData(form));
-    history.replaceState(null, "", `#${state}`);
+    filters?.dispatchEvent(new Event("input"));
+    write();
+  };
+  const write = () => {
+    const set = filters ? [...new FormData(filters)].filter(([, given]) => given) : [];
+    history.replaceState(null, "", `#${new URLSearchParams([...new FormData(form), ...set])}`);
   };
   const start = () => {
     const wanted = new URLSearchParams(location.hash.slice(1));
@@ -83,14 +98,20 @@ document.addEventListener("DOMContentLoaded", () => {
       const valid = [...select.options].some((option) => option.value === wanted.get(select.name));
       if (valid) select.value = wanted.get(select.name);
     }
-    if (Number(wanted.get("hire")) >= 0 && wanted.get("hire")) hire.value = wanted.get("hire");
+    hire.value = [wanted.get("hire"), kept.get("hire")].find((text) => text && Number(text) >= 0) ?? firstPrice;
+    for (const field of filters?.elements ?? []) {
+      if (field.type === "checkbox") field.checked = wanted.has(field.name);
+      else field.value = wanted.get(field.name) ?? "";
+    }
     update();
   };
   form.addEventListener("input", (event) => {
     if (event.target === model) contexts();
+    if (event.target === hire) kept.set("hire", hire.value);
     update();
   });
   form.addEventListener("submit", (event) => event.preventDefault());
+  filters?.addEventListener("input", write);
   addEventListener("hashchange", start);
   start();
 });

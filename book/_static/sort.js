@@ -1,10 +1,11 @@
-// Tables of class vlmnb-table with one header row sort on a click (or Enter) on a header.
+// Tables of class vlmnb-table with one header row sort on a click (or Enter) on a header. A script that makes tables
+// later fires vlmnb-tables.
 const PREFIXES = { n: 1e-9, "µ": 1e-6, m: 1e-3, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 };
-document.addEventListener("DOMContentLoaded", () => {
+for (const ready of ["DOMContentLoaded", "vlmnb-tables"]) document.addEventListener(ready, () => {
   const value = (row, i) => {
     const cell = row.cells[i];
     const text = cell.dataset.sort ?? cell.querySelector("[data-sort]")?.dataset.sort ?? cell.textContent.trim();
-    const found = text.match(/^(?:[≈<>~]\s*)?(-?[\d.]+(?:e[-+]?\d+)?)(?:\s+([nµmkMGTP])(?=\s|$|B|F|J|s|W))?/);
+    const found = text.match(/^(?:[≈≥<>~]\s*)?\$?(-?[\d.]+(?:e[-+]?\d+)?)(?:\s+([nµmkMGTP])(?=\s|$|B|F|J|s|W))?/);
     return found ? parseFloat(found[1]) * (PREFIXES[found[2]] ?? 1) : text;
   };
   const compare = (a, b, sign) => {
@@ -16,7 +17,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const heads = table.tHead?.rows.length === 1 ? [...table.tHead.rows[0].cells] : [];
     const body = table.tBodies[0];
     const spans = [...(body?.rows ?? [])].some((row) => row.cells.length !== heads.length);
-    if (!body || body.rows.length < 3 || spans) continue;
+    if (!body || body.rows.length < 3 || spans || heads.some((head) => head.hasAttribute("aria-sort"))) continue;
     heads.forEach((head, i) => {
       head.setAttribute("aria-sort", "none");
       head.tabIndex = 0;

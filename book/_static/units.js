@@ -4,22 +4,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const fields = [...document.querySelectorAll("[data-units], [data-amount]")];
   const title = document.querySelector("article h1");
   if (!fields.length || !title) return;
-  const kept = {
-    get: (name) => {
-      try {
-        return localStorage.getItem(`vlmnb-${name}`);
-      } catch {
-        return null; // no storage for pages opened as files
-      }
-    },
-    set: (name, value) => {
-      try {
-        localStorage.setItem(`vlmnb-${name}`, value);
-      } catch {
-        // shown all the same
-      }
-    },
-  };
+  const kept = window.vlmnbKept;
   const plain = (value) =>
     value.toLocaleString("en-US", { minimumSignificantDigits: 3, maximumSignificantDigits: 3, useGrouping: false });
   const parts = fields.map((field) => {

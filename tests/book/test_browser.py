@@ -211,6 +211,54 @@ def test_every_table_is_saved_as_csv_with_its_intervals(tmp_path: Path) -> None:
     assert noise == browser.Noise([], [], [])
 
 
+def test_the_finder_keeps_its_filters_saves_what_is_seen_and_knows_a_machine_without_a_gpu(
+    site: Path,
+) -> None:
+    with browser.opened(site / "book/generated/finder.html") as (page, noise):
+        page.get_by_label("GiB at least").fill("24")
+        page.get_by_label("only those that run it").check()
+        page.select_option("[name=model]", "llava-tiny")
+        seen, cpu = page.locator(".vlmnb-filters output"), page.locator("#vlmnb-finder-cpu")
+        before = seen.inner_text()
+        assert "test-cpu-2c" in cpu.inner_text()
+        with page.expect_download() as saved:
+            page.get_by_role("link", name="Save table 1").click()
+        lines = Path(saved.value.path()).read_text(encoding="utf-8-sig").splitlines()
+        assert len(lines) - 1 == int(before.split()[0])
+        page.reload()
+        page.wait_for_timeout(300)
+        assert page.get_by_label("GiB at least").input_value() == "24"
+        assert seen.inner_text() == before
+        cpu.get_by_role("link").click()
+        page.wait_for_timeout(500)
+        assert page.locator("[data-status]").inner_text().startswith("1 of 1 chosen")
+        page.go_back()
+        page.wait_for_timeout(300)
+        assert seen.inner_text() == before
+    assert noise.errors == []
+
+
+def test_a_price_is_set_once_for_all_pages(site: Path) -> None:
+    price = "[name=hire]"
+    with browser.opened(site / "book/generated/finder.html") as (page, _):
+        page.fill(price, "0.4")
+        page.goto((site / "book/generated/comparison.html").as_uri())
+        page.select_option(".vlmnb-units select", "$")
+        assert page.locator(".vlmnb-prices input").first.input_value() == "0.4"
+        page.goto((site / "book/generated/explore.html").as_uri())
+        assert page.locator(price).input_value() == "0.4"
+        page.wait_for_timeout(300)
+        assert "hire=0.4" in page.url, "a link to this page has the price"
+        page.goto(f"{(site / 'book/generated/finder.html').as_uri()}#hire=3")
+        assert page.locator(price).input_value() == "3"
+        page.goto((site / "book/generated/explore.html").as_uri())
+        page.get_by_role("button", name="Reset").click()
+        assert page.locator(price).input_value() == "2.5"
+        page.goto((site / "book/index.html").as_uri())
+        page.goto((site / "book/generated/finder.html").as_uri())
+        assert page.locator(price).input_value() == "2.5"
+
+
 def test_readers_see_the_cost_at_their_own_prices(site: Path) -> None:
     with browser.opened(site / "book/generated/comparison.html") as (page, noise):
         fields = page.locator("td[data-amount^=hire]").first, page.locator("td[data-amount^=tariff]").first

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlparse
 
 import browser
 import factory
@@ -274,9 +276,65 @@ class TestInABrowser:
             typed.blur()
             assert typed.input_value() == limit
         assert "seconds=2" in opened.url
+        typed.fill("0,5 s or so")
+        typed.blur()
+        assert "seconds=2" in opened.url, "what cannot be read changes nothing"
+        assert typed.get_attribute("aria-invalid") == "true"
+        assert "500 ms" in opened.get_by_role("alert").filter(has_text="Not read").inner_text()
         typed.fill("no limit")
         typed.blur()
         assert "seconds" not in opened.url
+        assert typed.get_attribute("aria-invalid") is None
+
+    @pytest.mark.parametrize(
+        ("name", "text", "limit"),
+        [
+            ("Latency per image at most", "1,000 ms", "seconds=1"),
+            ("Peak memory at most", "24 GiB", f"memory={24 * 2**30:.4g}"),
+            ("Peak memory at most", "24", "memory=24000000000"),
+            ("Energy per image at most", "0.2 Wh", "joules=720"),
+            ("Accuracy at least", "75 %", "quality=0.75"),
+        ],
+    )
+    def test_a_typed_limit_is_read_in_its_unit(self, opened: Any, name: str, text: str, limit: str) -> None:
+        typed = opened.get_by_label(f"{name}, typed")
+        typed.fill(text)
+        typed.blur()
+        key, value = limit.split("=")
+        (kept,) = parse_qs(urlparse(opened.url).fragment)[key]
+        assert float(kept) == pytest.approx(float(value), rel=1e-3)
+
+    def test_tables_drawn_again_still_sort_and_are_saved_with_plain_numbers(self, opened: Any) -> None:
+        opened.get_by_label("Horizontal axis").select_option("usd_1000")
+        points = opened.locator("[data-table] > details").first
+        points.locator("summary").click()
+        head = points.locator("th[scope=col]").nth(1)
+        rows = points.locator("tbody tr td:nth-child(2)")
+        head.click()
+        head.click()
+        assert head.get_attribute("aria-sort") == "descending"
+        costs = [float(one) for one in rows.locator("span[data-csv]:not(.interval)").evaluate_all(
+            "all => all.map((each) => each.dataset.csv)")]  # fmt: skip
+        assert len(costs) > 2
+        assert costs == sorted(costs, reverse=True)
+        with opened.expect_download() as saved:
+            points.locator(".vlmnb-csv").click()
+        with Path(saved.value.path()).open(encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.reader(file))
+        assert lines[0][1:4] == [f"Cost of 1,000 images, ${end}" for end in ("", ", low", ", high")]
+        assert [float(line[1]) for line in lines[1:]] == costs
+
+    def test_the_status_leads_on_where_nothing_is_drawn_and_to_other_kinds(self, opened: Any) -> None:
+        status = opened.locator("[data-status]")
+        opened.get_by_label("Horizontal axis").select_option("cider")
+        assert status.inner_text().startswith("0 of ")
+        assert status.inner_text().endswith("No record has both.")
+        opened.get_by_label("Vertical axis").select_option("s_image")
+        assert status.inner_text().startswith("0 of ")
+        assert "COCO" in status.inner_text()
+        opened.evaluate("location.hash = 'model=fuyu-8b'")
+        opened.wait_for_timeout(300)
+        assert "test-gpu" in status.inner_text()
 
     def test_the_front_is_that_of_the_package(self, opened: Any) -> None:
         values, keys = opened.evaluate(FRONT)
@@ -349,6 +407,7 @@ class TestInABrowser:
         chart.press("ArrowLeft")
         assert link.get_attribute("href") == first
         ring = chart.locator("svg").nth(1).locator("g[aria-label=dot]").last.locator("path, circle")
+        opened.wait_for_timeout(600)  # the page glides to what has the focus
         box = ring.first.bounding_box()
         opened.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         opened.wait_for_timeout(300)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import factory
 import pytest
 
 from vlmnb.fit import answer, finder, gpus
+from vlmnb.records.record import Record
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,33 @@ def test_a_record_of_a_gpu_takes_the_place_of_the_bound_if_image_and_prompt_are_
     assert (model, kind, batch, tokens, key) == ("fuyu-8b", "fp16", 4, 3, "a" * 16)
     assert gpus.newest_first()[place].name == "H200 SXM"
     assert seconds == pytest.approx(made.latency_s / 4)
+
+
+def test_an_image_that_the_processor_enlarges_is_the_finders() -> None:
+    cell = factory.cell(model="llava-1.5-7b", optimization="bf16", dtype="bf16", image_size=224, seq_len=200)
+    (found,) = finder.on_cpus([factory.timed(of=cell)])
+    assert found[0] == "llava-1.5-7b"
+
+
+def test_a_machine_without_a_gpu_has_the_fastest_record_of_each_batch_size() -> None:
+    cell = factory.cell(
+        model="fuyu-8b", weights="random", length="fixed", optimization="bf16", dtype="bf16",
+        image_size=224, seq_len=200, batch_size=1, samples=1, max_new_tokens=4,
+    )  # fmt: skip
+
+    def timed(key: str, seconds: float, **changes: Any) -> Record:
+        return factory.timed((seconds,), factory.but(cell, **changes), key=key * 16)
+
+    slow, fast = timed("a", 9.0), timed("b", 8.0)
+    others = [
+        timed("c", 1.0, seq_len=50),
+        timed("d", 2.0, optimization="static_cache"),
+        timed("e", 3.0, repeat=1),
+    ]
+    (found,) = finder.on_cpus([slow, *others, fast])
+    model, setting, batch, machine, seconds, answer, key, _ = found
+    assert (model, setting, batch, machine, key) == ("fuyu-8b", "bf16", 1, fast.hardware, "b" * 16)
+    assert (seconds, answer) == (8.0, "exactly 4")
 
 
 def test_only_contexts_that_a_model_was_trained_for_are_offered() -> None:

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from vlmnb import models
 from vlmnb.files import templates
 from vlmnb.fit import bounds, gpus, memory, predict, quantize, shape
 from vlmnb.fit.memory import Load
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
 from vlmnb.flops import formula
+from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
+from vlmnb.spec.optimizations.setting import DTYPES
 from vlmnb.stats import formatting
 from vlmnb.views import table
 from vlmnb.views.table import Field, Table
@@ -57,12 +60,49 @@ def measured(records: Sequence[Record]) -> list[list[Any]]:
     found, by_key = [], {record.key: record for record in records}
     for seen in predict.observations(records):
         cell, answers = by_key[seen.key].cell, by_key[seen.key].answers
-        base = _load(shape.of(cell.model))
-        if (cell.image_size, cell.seq_len) == (base.image_size, base.text_tokens):
+        if _at_base(by_key[seen.key], shape.of(cell.model).entry):
             tokens = round(sum(one.output_tokens for one in answers) / max(len(answers), 1))
             place, seconds = listed.index(seen.gpu.name), seen.latency_s / cell.batch_size
             found.append([cell.model, seen.quantization, cell.batch_size, place, seconds, tokens, seen.key])
     return found
+
+
+def on_cpus(records: Sequence[Record]) -> list[list[Any]]:
+    """Return the fastest record on a CPU of each model and batch size, of the finder's image and prompt.
+
+    Each has a model, an optimization, a batch size, a machine, seconds per image, what the answers' tokens
+    are, the record's key and the peak memory in bytes or None.
+    """
+    known = models.registry()
+    found: dict[tuple[str, int], Record] = {}
+    for record in sorted(records, key=_seconds):
+        cell = record.cell
+        if (
+            record.latency_s is None or cell.device != "cpu" or cell.measure != "generation" or cell.repeat
+            or cell.optimization not in DTYPES or cell.model not in known
+            or record.provenance.geometry
+        ):  # fmt: skip
+            continue
+        if _at_base(record, known[cell.model]):
+            found.setdefault((cell.model, cell.batch_size), record)
+    return [
+        [
+            model, record.cell.optimization, batch, record.hardware, _seconds(record),
+            f"{'exactly' if record.cell.length == 'fixed' else 'at most'} {record.cell.max_new_tokens}",
+            record.key, record.memory.peak_bytes if record.memory else None,
+        ]
+        for (model, batch), record in sorted(found.items(), key=lambda one: one[0])
+    ]  # fmt: skip
+
+
+def _at_base(record: Record, entry: ModelEntry) -> bool:
+    """Return whether image and prompt are the finder's; a processor may make every image one size."""
+    same_image = record.cell.image_size in (entry.image_size, entry.base_image_size)
+    return same_image and record.cell.seq_len == entry.seq_lens[0]
+
+
+def _seconds(record: Record) -> float:
+    return (record.latency_s or 0.0) / record.cell.batch_size
 
 
 def memory_table(names: Iterable[str]) -> str:
@@ -159,7 +199,7 @@ def _model(name: str) -> dict[str, Any]:
     obstacles = {kind.name: quantize.obstacle(model, kind) for kind in quantize.QUANTIZATIONS.values()}
     return {
         "title": model.entry.title, "contexts": contexts, "tokens": asked, "bytes": sizes,
-        "answer": load.new_tokens, "work": {
+        "image": load.image_size, "answer": load.new_tokens, "work": {
             kind.name: [
                 list(_work(model, kind, load.model_copy(update={"batch_size": batch}))) for batch in BATCHES
             ]

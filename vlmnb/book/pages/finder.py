@@ -34,6 +34,9 @@ def loads() -> str:
 
 def script(content: Content, loads: str) -> bytes:
     """Return the data as a script, because a page opened as a file may not read other files."""
-    measured = finder.measured([record for record in content.records if record.source == "measured"])
-    found = json.dumps(json.loads(loads) | {"measured": measured}, separators=(",", ":"))
+    own = [record for record in content.records if record.source == "measured"]
+    found = json.dumps(
+        json.loads(loads) | {"measured": finder.measured(own), "cpus": finder.on_cpus(own)},
+        separators=(",", ":"),
+    )
     return f"window.vlmnbFinder = {found};\n".encode()

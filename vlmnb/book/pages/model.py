@@ -40,7 +40,7 @@ def page(content: Content, name: str) -> str:
         weights=entry and _source(entry), parameters=count, file_size=file_size,
         bases=sections(own), batch_size=BASE_BATCH_SIZE, reported=reported,
         listed=_runs(content, name, bool(reported)),
-        measured_cells=len(measured), unshown=_unshown(measured, pages),
+        measured=measured, unshown=_unshown(measured, pages),
         hardware=sorted({record.hardware for record in measured}),
         card=next((page for page in pages if page.axis in COMPUTED), None),
         questions={axis: known.question for axis, known in axes.AXES.items()},
