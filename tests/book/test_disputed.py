@@ -146,6 +146,9 @@ def test_a_figure_that_is_disputed_in_one_table_or_in_the_log_is_so_on_every_pag
     printed = "report on Qwen2.5-VL 3B, Image Size Tests, 224, ScienceQA"
     own = [record for record in content.records if record.cell.model == QWEN]
     assert printed in disputed.places(content.disputed, own) - disputed.places(content.disputed)
+    sizes = Page(QWEN, "image_size", "", {"source": "reports"}, tuple(own))
+    found = [content.disputed[line.number - 1].rule for line in disputed.lines(content.disputed, sizes)]
+    assert not [rule for rule in found if "flops" in rule], "the log has none there"
     boxes = [disputed.lines(content.disputed, page) for page in content.pages if page.model == QWEN]
     log = next(n for n, found in enumerate(content.disputed, 1) if "heading of the raw log" in found.meaning)
     assert [log in {line.number for line in box} for box in boxes] == [True] * 3

@@ -131,7 +131,7 @@ def _shown(page: Page, quantities: Collection[str]) -> set[str]:
     shown = {
         (key, figure.quantity)
         for key, figure in own
-        if figure.axis == page.axis and figure.quantity in quantities
+        if figure.axis == page.axis and figure.quantity in quantities and figure.value is not None
     }
     return {figure.place for key, figure in own if (key, figure.quantity) in shown}
 
