@@ -47,11 +47,13 @@ def _transcripts(folder: Path) -> dict[str, str]:
 
 def closing(page: Page) -> str:
     """Return the last sections of a page: the command that makes it again, and its records."""
-    records = _records(page) if page.axis in axes.AXES and not axes.AXES[page.axis].own else None
+    axis = axes.AXES.get(page.axis)
+    records = _records(page) if axis and not axis.own else None
     timed = [one.timing for one in page.records if one.latency_s is not None]
     names = {each.turns for timing in timed if isinstance(timing, Shown) for each in timing.each}
     return render(
         "run_closing.md", page=page, command=rerun_command(page), records=records, dated=_dated(page),
+        rows=axis.row_title if axis else "",
         turns=[f"../../../{turns_path(name)}" for name in sorted(names)],
     )  # fmt: skip
 
