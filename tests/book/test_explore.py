@@ -268,6 +268,14 @@ class TestInABrowser:
         assert status.inner_text().startswith("1 of 1 chosen")
         assert key in opened.locator("[data-table]").text_content()
 
+    def test_the_page_leads_to_the_full_size_models(self, opened: Any) -> None:
+        status = opened.locator("[data-status]")
+        for words, kind in (("as reported", "of the reports"), ("as measured here", "test-gpu")):
+            opened.locator("article a", has_text=words).click()
+            opened.wait_for_timeout(300)
+            assert not status.inner_text().startswith("0 of ")
+            assert kind in opened.locator("[data-choices] summary").first.inner_text()
+
     def test_a_limit_can_be_typed(self, opened: Any) -> None:
         typed = opened.get_by_label("Latency per image at most, typed")
         for text, limit in (("500 ms", "500\u00a0ms"), ("0.1", "100\u00a0ms"), ("2 s", "2.00\u00a0s")):

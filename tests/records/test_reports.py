@@ -259,9 +259,15 @@ def test_a_chapter_counts_measured_cells_and_links_its_card_or_says_how_to_make_
         ([*committed, own(found[0])], (page,), {f"{one}, on h200", make}),
         (committed, (page, card), {none, link}),
     ):
-        told = chapter.page(Content(tuple(records), pages), "fuyu-8b")
+        told = re.sub(
+            r"<a [^>]*#record=[^>]*>|</a>", "", chapter.page(Content(tuple(records), pages), "fuyu-8b")
+        )
         assert all(words in told for words in said)
         assert ("cards.yaml" in told) is (make in said)
+    two = [own(each) for each in found[:2]]
+    told = chapter.page(Content((*committed, *two), (page,)), "fuyu-8b")
+    address = "&".join(f"record={each.key}" for each in two)
+    assert f'<a href="explore.html#{address}">2 cells were</a>' in unescape(told)
 
 
 def test_a_reported_figure_gets_no_interval_anywhere(committed: list[Record]) -> None:

@@ -16,7 +16,14 @@ SYMBOLS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "*": "
 
 def page(content: Content) -> str:
     """Return the page; the browser fills it."""
-    return render("explore.md", any=bool(content.records), prices=explorer.CONTENT["prices"])
+    known = models.registry()
+    full_size = [name for name in content.models if name in known and not known[name].bundled]
+    of_them = [record for record in content.records if record.cell.model in full_size]
+    return render(
+        "explore.md", any=bool(content.records), prices=explorer.CONTENT["prices"],
+        reported=[name for name in full_size if any(r.reported and r.cell.model == name for r in of_them)],
+        own=[record for record in of_them if record.source == "measured" and record.latency_s],
+    )  # fmt: skip
 
 
 def script(content: Content) -> bytes:
