@@ -165,7 +165,8 @@ def test_where_turns_are_shown_the_load_is_that_of_the_turns_and_not_of_the_wind
     table = axis_table.axis_table("batch_size", [calm.cell], [calm])
     time, energy = (shown(table, column) for column in ("Latency, s per batch", "Energy, J per sample"))
     assert ("15 % of the CPU" in time.title, energy.text.endswith(MARKED)) == (True, False)
-    assert "prompt length 200: 15 %" in footnotes.disturbed([calm])
+    note = footnotes.disturbed([calm])
+    assert ("prompt length 200: 15 %" in note, "joules" in note) == (True, False)
     folded = axis_figure.points("batch_size", [calm.cell], [calm])
     assert shown(folded, "Background load").text == "15 % †"
     unread = changed(calm, "timing", pass_loads=(None, None))

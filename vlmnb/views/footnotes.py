@@ -101,7 +101,7 @@ def disturbed(records: Sequence[Record], energy: bool = True) -> str:
     whole = [record for record in timed if energy and record.window_under_load]
     kept = [record for record in timed if record.batches_under_load]
     return say(
-        "notes", "disturbed", energy=energy,
+        "notes", "disturbed", energy=any(record.window_under_load for record in kept) and energy,
         kept=_loads(kept, records, files=True),
         folders=dict.fromkeys(_file(record).parent.as_posix() for record in kept),
         spinning=any(map(_spins, [*kept, *whole])),
