@@ -9,6 +9,7 @@ from background import MARKED, disturbed, surrounded
 from factory import STEADY, absent, answers, cell, changed, record, timed
 from reported import shown
 
+from vlmnb.analysis import series as analysis_series
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
 from vlmnb.views import (
@@ -256,3 +257,25 @@ def test_answers_that_only_the_log_of_a_report_has_are_in_the_sentence_on_its_op
     assert "WER stays 31.9" in compiled
     assert "the answers changed" in flash
     assert "31.9 to 56.9" in flash
+
+
+@pytest.mark.parametrize(
+    ("other", "steps", "said"),
+    [
+        ({"seq_len": 10}, 11, (2, 11)), ({"seq_len": 10}, 1, (2, 1)), ({"seq_len": 10}, 2, None),
+        ({"batch_size": 4}, 11, None), ({"optimization": "prompt_lookup"}, 11, None),
+    ],
+)  # fmt: skip
+def test_a_time_that_answers_of_other_lengths_change_as_well_is_told_with_their_steps(
+    other: dict[str, Any], steps: int, said: tuple[int, int] | None
+) -> None:
+    first = timed(STEADY, of=cell(seq_len=200))
+    own = timed(tuple(2 * s for s in STEADY), of=cell(**{"seq_len": 200, **other}))
+    change = analysis_series.change(first, changed(own, "timing", decode_steps=(steps,) * len(STEADY)), 0.1)
+    assert change.steps == said
+    rows = [across.Row("A", change.low, None), across.Row("A", change.high, change)]
+    told = f"but answers take {steps} decoding step{'s' * (steps > 1)} instead of 2"
+    axis = "optimization" if "optimization" in other else "seq_len"
+    assert (told in across.sentences(axis, rows)) == bool(said)
+    text = findings.text(axis, [first.cell, own.cell], [change.low, change.high])
+    assert ("but answers take" in text) == bool(said)

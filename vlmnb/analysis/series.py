@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from vlmnb.analysis import matching, ratios
 from vlmnb.analysis.titles import where
 from vlmnb.records.record import Record
+from vlmnb.spec import optimizations
 from vlmnb.stats import comparison, formatting, intervals
 
 Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer"]
@@ -58,6 +59,22 @@ class Change(NamedTuple):
         """Return the number of answers that are the same, character by character."""
         theirs = {answer.sample_id: answer.answer for answer in self.high.answers}
         return sum(theirs.get(answer.sample_id) == answer.answer for answer in self.low.answers)
+
+    @property
+    def steps(self) -> tuple[float, float] | None:
+        """Return the median decoding steps of a batch of both, if answers of other lengths make them differ.
+
+        None as well where passes yield several tokens, whose number is an effect of the setting, and between
+        batch sizes: a larger batch waits for the longest of more answers.
+        """
+        both = [
+            one for one in (self.matched.low, self.matched.high) if one.timing and one.timing.decode_steps
+        ]
+        guesses = any(optimizations.of(one.cell).guesses for one in both)
+        if len(both) < 2 or guesses or self.low.cell.batch_size != self.high.cell.batch_size:
+            return None
+        low, high = (median(one.timing.decode_steps) for one in both if one.timing)
+        return None if low == high else (low, high)
 
     def within(self, scale: float = 1.0) -> float | None:
         """Return the share that any difference stays below; None if the two differ, or it is unknown.

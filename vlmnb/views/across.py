@@ -152,6 +152,7 @@ def sentences(axis: str, shown: Sequence[Row]) -> str:
         subject[head] = "it"
         said = (
             say("findings", "per_image", change=change, scale=scale)
+            + say("findings", "steps", change=change)
             + DISPUTED * row.doubted
             + CHANGED * row.changed
         )
