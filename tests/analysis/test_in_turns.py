@@ -111,6 +111,7 @@ def test_a_page_needs_the_noise_floor_only_for_what_took_no_turns() -> None:
         assert ("lowest" in findings.text("batch_size", cells, shown, 0.0)) == needed
     here = repeatability.noise_floor(records, [("test-machine", "cpu")])
     both = [repeat_table.noise_floor(floor, turns.shown(records, [known])) for floor in (here, None)]
+    assert all("of 20 pairs that are equal, one" in said for said in both), "confidence of 95 %"
     assert all("timed in turns" in said for said in both)
     assert ["20 %" in said for said in both] == [True, False]
 
