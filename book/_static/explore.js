@@ -637,7 +637,7 @@
       limits[name].value = position === off(name) ? none : toValue(name, position);
     }
     if (event.target.name === "metric") limits.quality.value = null;
-    if (event.target.name in data.prices) kept.set(event.target.name, event.target.value);
+    if (event.target.name in data.prices && event.target.checkValidity()) kept.set(event.target.name, event.target.value);
     update();
   });
   form.addEventListener("change", (event) => {

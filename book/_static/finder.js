@@ -107,7 +107,7 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   form.addEventListener("input", (event) => {
     if (event.target === model) contexts();
-    if (event.target === hire) kept.set("hire", hire.value);
+    if (event.target === hire && hire.checkValidity()) kept.set("hire", hire.value);
     update();
   });
   form.addEventListener("submit", (event) => event.preventDefault());

@@ -9,7 +9,7 @@ window.vlmnbKept = {
   },
   set: (name, value) => {
     try {
-      if (value === null) localStorage.removeItem(`vlmnb-${name}`);
+      if (!value) localStorage.removeItem(`vlmnb-${name}`);
       else localStorage.setItem(`vlmnb-${name}`, value);
     } catch {
       // shown all the same

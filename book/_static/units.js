@@ -38,7 +38,7 @@ document.addEventListener("DOMContentLoaded", () => {
       inputs[name].value = kept.get(name) ?? value;
       line.append(inputs[name]);
       inputs[name].addEventListener("input", () => {
-        kept.set(name, inputs[name].value);
+        if (inputs[name].checkValidity()) kept.set(name, inputs[name].value);
         show();
       });
       const from = Object.assign(document.createElement("a"), { href: address, textContent: source });

@@ -164,6 +164,12 @@ def test_the_audit_of_our_records_names_the_model_and_folds_many_findings_of_a_r
     assert f"<summary>{len(names)} findings: LLaVA tiny {len(names)}</summary>" in part
 
 
+def test_the_finder_leads_to_what_fewer_bits_did_where_it_was_measured() -> None:
+    page = Page("fuyu-8b", "optimization", "", {"source": "reports"}, ())
+    found = [finder.page(Content((), pages), "") for pages in ((), (page,))]
+    assert ["(axis-optimization.md)" in text for text in found] == [False, True]
+
+
 def test_the_finder_explains_no_column_that_it_has_not() -> None:
     notes = finder.page(Content(), finder.memory()).partition("<caption>")[2].partition("</caption>")[0]
     assert "GiB" in notes

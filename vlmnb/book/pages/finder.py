@@ -9,6 +9,7 @@ from markupsafe import Markup
 from vlmnb import models
 from vlmnb.book import explorer
 from vlmnb.book.content import Content
+from vlmnb.book.pages import axis
 from vlmnb.book.rendering import render
 from vlmnb.fit import finder, gpus
 
@@ -21,9 +22,10 @@ def memory() -> str:
 def page(content: Content, memory: str) -> str:
     """Return the page of every model of the registry, with that table, and every GPU of the catalogue."""
     cards = [page for page in content.pages if page.axis == "card"]
+    measured = axis.name("optimization") if "optimization" in axis.published(content) else ""
     return render(
         "finder.md", memory=Markup(memory), gpus=Markup(finder.gpu_table()),
-        count=len(gpus.catalogue()), cards=cards, price=explorer.CONTENT["prices"]["hire"],
+        count=len(gpus.catalogue()), cards=cards, measured=measured, price=explorer.CONTENT["prices"]["hire"],
     )  # fmt: skip
 
 
