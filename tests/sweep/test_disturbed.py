@@ -10,7 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from background import disturbed
 from factory import STEADY, but, cell, changed, record
+from reusing import reused
 from rich.console import Console
 from stored import measured
 
@@ -92,6 +94,16 @@ def test_cells_of_a_quiet_window_whose_turns_others_disturbed_are_measured_again
     turns.write(made, tmp_path, found[0].cells[0].path.parts[-3], "llava-tiny")
     assert inventory.disturbed(found, every) == {f"digest {size}" for size in again}
     assert inventory.disturbed(found, set()) == frozenset()
+
+
+@pytest.mark.parametrize("load", [0.0, 0.5])
+def test_reuse_and_preparation_that_others_disturbed_are_measured_again(tmp_path: Path, load: float) -> None:
+    made = disturbed(reused(), load) if load else reused()
+    path = record_file.write(made, tmp_path)
+    state = CellState(cell=made.cell, path=path, state="recorded", status="ok", shown="digest")
+    run = Run(model="llava-tiny", axis="reuse", parameters={})
+    found = inventory.disturbed([Job(run=run, cells=(state,), page="current")], {path})
+    assert found == ({"digest"} if load else set())
 
 
 def test_repeats_are_spread_and_complete_before_a_page_that_shows_the_noise_floor_is_drawn(

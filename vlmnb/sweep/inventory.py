@@ -195,7 +195,7 @@ def look(runs: Iterable[Run], results: Path, pages: Path, *, others: bool = Fals
 
 
 def disturbed(jobs: Iterable[Job], paths: Container[Path]) -> frozenset[str]:
-    """Return the digests of those records at some paths whose latency background load disturbed.
+    """Return the digests of those records at some paths whose times background load disturbed.
 
     Those count as well whose own window was quiet, but not the turns that a page shows of them: measured
     again, they take turns again.
@@ -209,7 +209,8 @@ def disturbed(jobs: Iterable[Job], paths: Container[Path]) -> frozenset[str]:
         known = turns.read(states[0].path.parents[2], states[0].cell.model)
         shown = turns.shown(records, known)
         for state, own, page in zip(states, records, shown, strict=True):
-            if state.path in paths and (own.batches_under_load or page.batches_under_load):
+            window = own.timing is None and own.window_under_load
+            if state.path in paths and (window or own.batches_under_load or page.batches_under_load):
                 found.add(state.shown)
     return frozenset(found)
 
