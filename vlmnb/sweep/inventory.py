@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from vlmnb.files import code_fingerprint, plain_yaml
 from vlmnb.records import content_key, record_file, store, turns
 from vlmnb.records.indexed_record import IndexedRecord, cell_digest, original_digest
 from vlmnb.records.resolved import Resolved, resolve
+from vlmnb.records.turns import Turns
 from vlmnb.spec import axes, planning, sweep_file
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.planning import Run
@@ -173,7 +175,7 @@ def look(runs: Iterable[Run], results: Path, pages: Path, *, others: bool = Fals
         usable = index.records(having="gpu").values() if any(run.plan.axis.own for run in planned) else ()
         problems = [entry.problem for entry in index.records(having="problem").values()]
         beside = index.others(cell_digest(cell, "", "") for cell in asked) if others else {}
-    made = []
+    made, taken = [], functools.cache(functools.partial(turns.read, results))
     for run in planned:
         plan = run.plan
         if plan.axis.own:
@@ -184,7 +186,7 @@ def look(runs: Iterable[Run], results: Path, pages: Path, *, others: bool = Fals
             repeated = {original_digest(cell) for cell in plan.cells if cell.repeat}
             inputs = tuple(line for line, entry in windows if entry.asked in repeated)
         cells = tuple(states[cell] for cell in plan.cells)
-        inputs += _turns(cells, results, plan.model)
+        inputs += _turns(cells, taken(plan.model))
         machines = {f"{state.path.parts[-3]}/" for state in cells}
         of_machine = tuple(line for line, entry in windows if entry.path.startswith(tuple(machines)))
         job = Job(run=run, cells=cells, page="missing", inputs=inputs, windows=of_machine)
@@ -222,10 +224,9 @@ def mark_page(job: Job, pages: Path) -> None:
     page_stamp.mark(page, job.stamp() + job.noise_floor() * shows)
 
 
-def _turns(cells: Sequence[CellState], results: Path, model: str) -> tuple[str, ...]:
+def _turns(cells: Sequence[CellState], known: Sequence[Turns]) -> tuple[str, ...]:
     """Return a line for each of the turns that a page shows: those of two of its records or more."""
     keys = {state.answer.stem for state in cells if state.answer}
-    known = turns.read(results, model) if len(keys) > 1 else []
     taken = [one for one in known if len(keys & one.timings.keys()) > 1]
     return tuple(f"turns {one.name} {one.started_at}" for one in taken)
 
