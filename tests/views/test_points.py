@@ -178,6 +178,9 @@ def test_a_plot_has_as_many_points_as_its_table() -> None:
     assert [row[-1].key for row in table.rows] == [found.key for found in SETTINGS]
     folded = table_module.points(table)
     assert folded.startswith("<details")
+    assert "with its interval and its record</summary>" in folded
+    plain = Table("", ("Device",), ((table_module.Field("0.349"),),))
+    assert "with its record</summary>" in table_module.points(plain)
     assert folded.count(f'data-key="{SETTINGS[0].key}"') == 6, (
         "each value, the load by others, and the record itself"
     )

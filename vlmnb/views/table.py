@@ -107,7 +107,8 @@ def priced(heading: str) -> str:
 
 def points(table: Table) -> str:
     """Return the table of a figure as HTML, behind a line that opens it."""
-    summary = "Every point of this figure, with its interval and its record"
+    intervals = any(field.span for row in table.rows for field in row)
+    summary = f"Every point of this figure, with its {'interval and its ' * intervals}record"
     shown = f"<summary>{summary}</summary>{render(table)}"
     return f'<details class="vlmnb-points">{shown}</details>'
 

@@ -83,7 +83,8 @@ def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[
         doubts = disputed.figures(content.disputed, whole)
         made = across.table(axis, rows, across.caption(rows), doubts)
         yield {
-            "title": setup.title, "setup": Markup(footnotes.setup([row.record for row in rows])),
+            "title": setup.title, "reported": setup.source == "reports",
+            "setup": Markup(footnotes.setup([row.record for row in rows])),
             "figure": file if drawn else "", "said": Markup(across.sentences(axis, rows)), "table": made,
             "shows": f"{shows[:1].upper()}{shows[1:]}", "bundled": _small(models),
             "disputed": _disputed(content, axis) if setup.source == "reports" else (),
