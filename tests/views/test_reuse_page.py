@@ -64,10 +64,11 @@ def test_no_number_of_questions_pays_where_the_cost_of_so_many_may_be_that_of_pl
     found = picture_reuse.break_even(record)
     assert found
     assert found.questions == 1, "by the medians"
-    (field,) = [
-        row[reuse_page.HEADS.index("Pays from, questions")] for row in reuse_page.table([record]).rows[1:]
-    ]
+    at = reuse_page.HEADS.index("Pays from, questions")
+    (field,) = [row[at] for row in reuse_page.table([record]).rows[1:]]
     assert (field.text, "may be noise" in field.title) == ("-", True)
+    busy = [row[at].text for row in reuse_page.table([disturbed(record)]).rows[1:]]
+    assert busy == ["-"], "a mark is that of a number"
 
 
 def test_a_saving_is_concluded_only_from_a_quiet_machine_and_beyond_the_noise_floor() -> None:

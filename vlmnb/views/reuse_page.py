@@ -12,7 +12,7 @@ from vlmnb.records.record import Record
 from vlmnb.stats import formatting, intervals
 from vlmnb.views import fields, figure_style, marks
 from vlmnb.views.marks import marked
-from vlmnb.views.table import Field, Row, Table, missing, without
+from vlmnb.views.table import MISSING, Field, Row, Table, missing, without
 from vlmnb.views.templates import say
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _paid(record: Record, found: Reused) -> Row:
     return (
         marked(fields.seconds(made, key, "pictures"), marks.of_load(record, record.window_under_load)),
         Field(formatting.format_si(size, "B"), "of one picture; counted, without an interval", key),
-        marked(shown, marks.of_load(record, record.window_under_load)),
+        shown if shown.text == MISSING else marked(shown, marks.of_load(record, record.window_under_load)),
         Field(f"{same} of {same}", "token by token; counted, without an interval", key),
     )
 
