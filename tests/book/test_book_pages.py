@@ -11,12 +11,10 @@ import yaml
 from factory import but, changed
 
 from vlmnb import models, paths
-from vlmnb.analysis import base_configuration, repeatability, titles
-from vlmnb.analysis.base_configuration import BaseResult
-from vlmnb.analysis.repeatability import NoiseFloor
+from vlmnb.analysis import base_configuration, titles
 from vlmnb.book import build, explorer
 from vlmnb.book.content import Content, Page, bundled
-from vlmnb.book.pages import audit, axis, comparison, finder, first, machine, model, status, support
+from vlmnb.book.pages import audit, axis, comparison, finder, first, machine, model, support
 from vlmnb.book.pages import tried as tried_page
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.fit import tried
@@ -25,14 +23,8 @@ from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records import export_columns, record_file
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
-from vlmnb.stats import formatting
 from vlmnb.views import comparison_tables, detail_table, pareto_figure
 from vlmnb.views.table import Field, Table, render
-
-
-def measured(*models: str) -> list[Record]:
-    plans = (planning.plan("image_size", bookmaking.parameters(model)) for model in models)
-    return [bookmaking.measured(cell) for plan in plans for cell in plan.cells]
 
 
 @pytest.fixture
@@ -42,18 +34,12 @@ def base() -> Record:
     return bookmaking.measured(plan.of_length("natural")[-1])
 
 
-def results(*records: Record) -> tuple[BaseResult, ...]:
-    """The base results of records of one set-up."""
-    (found,) = base_configuration.base_results(records).values()
-    return found
-
-
 def field(table: Table, column: str) -> Field:
     return table.rows[0][table.columns.index(column)]
 
 
 def test_the_comparison_takes_base_records_only_and_keeps_machines_apart() -> None:
-    own = measured("llava-tiny", "fuyu-tiny")
+    own = bookmaking.of_models("llava-tiny", "fuyu-tiny")
     other = [but(one, hardware="other", key="0" * 16) for one in own if one.cell.model == "fuyu-tiny"]
     groups = base_configuration.base_results([*own, *other])
     assert [(setup.hardware, [e.model.name for e in found]) for setup, found in groups.items()] == [
@@ -64,7 +50,7 @@ def test_the_comparison_takes_base_records_only_and_keeps_machines_apart() -> No
 
 
 def test_a_gpu_that_is_not_there_is_no_set_up() -> None:
-    own = measured("llava-tiny")
+    own = bookmaking.of_models("llava-tiny")
     gpu = [changed(one, "cell", device="cuda", dtype="fp16", optimization="fp16") for one in own]
     without = [but(one, status="unsupported", reason="this machine has no GPU", timing=None) for one in gpu]
     t4 = {**own[0].provenance.machine, "gpus": [{"name": "T4"}]}
@@ -78,10 +64,13 @@ def test_a_gpu_that_is_not_there_is_no_set_up() -> None:
 
 
 def test_models_that_are_not_in_the_registry_come_last_by_name() -> None:
-    base, entry = next(filter(base_configuration.is_base, measured("fuyu-tiny"))), models.get("b/eye")
+    base, entry = (
+        next(filter(base_configuration.is_base, bookmaking.of_models("fuyu-tiny"))),
+        models.get("b/eye"),
+    )
     given = {"image_size": entry.base_image_size, "optimization": entry.base_dtype}
     named = [changed(base, "cell", model=name, **given) for name in ("b/eye", "a/eye", "/somewhere/eye")]
-    found = results(*named, base)
+    found = bookmaking.results(*named, base)
     assert [each.model.title for each in found] == ["Fuyu tiny", "/somewhere/eye", "a/eye", "b/eye"]
     assert len(comparison_tables.cost_table(found).rows) == 4
 
@@ -116,10 +105,10 @@ def test_the_families_that_are_committed_make_a_page() -> None:
 
 
 def test_of_two_base_records_the_one_with_more_samples_counts() -> None:
-    base = next(record for record in measured("fuyu-tiny") if base_configuration.is_base(record))
+    base = next(record for record in bookmaking.of_models("fuyu-tiny") if base_configuration.is_base(record))
     few = but(changed(base, "cell", samples=8), key="1" * 16)
     newer = changed(few, "provenance", started_at="2027-01-01T00:00:00+00:00")
-    assert results(newer, base)[0].speed.cell.samples == 96
+    assert bookmaking.results(newer, base)[0].speed.cell.samples == 96
 
 
 def test_no_line_ends_between_a_number_and_its_unit_or_before_a_mark() -> None:
@@ -138,16 +127,16 @@ def test_no_line_ends_between_a_number_and_its_unit_or_before_a_mark() -> None:
 
 def test_a_comparison_has_no_column_of_dashes_and_no_note_on_another_table() -> None:
     reported = [r for r in record_file.read_all(bookmaking.PROJECT / "results")[0] if r.source == "reports"]
-    own, theirs = (comparison.sections(found)[0] for found in (measured("llava-tiny"), reported))
+    own, theirs = (comparison.sections(found)[0] for found in (bookmaking.of_models("llava-tiny"), reported))
     assert {"Activations", "Measured peak"}.isdisjoint(own["cost"].columns), "a CPU's are its libraries'"
     assert "on a CPU it is the whole process's" in own["cost"].caption
     assert {"Weights", "Keys and values"} <= set(own["cost"].columns)
     name, _, peak = comparison_tables.MEMORY[-1]
-    on_gpu = changed(next(r for r in measured("llava-tiny") if r.memory), "cell", device="cuda")
+    on_gpu = changed(next(r for r in bookmaking.of_models("llava-tiny") if r.memory), "cell", device="cuda")
     assert (name, peak(on_gpu).text.endswith("B")) == ("Measured peak", True)
     assert "Eagle" not in theirs["notes"], "that is of the table of optimizations"
     assert "FLOPs: counted" in own["cost"].caption
-    headline = comparison_tables.headline_table(results(*measured("llava-tiny")))
+    headline = comparison_tables.headline_table(bookmaking.results(*bookmaking.of_models("llava-tiny")))
     assert "FLOPs" not in headline.caption
 
 
@@ -177,7 +166,7 @@ def test_the_finder_explains_no_column_that_it_has_not() -> None:
 
 
 def test_the_findings_follow_the_numbers() -> None:
-    found = results(*measured(*bookmaking.MODELS))
+    found = bookmaking.results(*bookmaking.of_models(*bookmaking.MODELS))
     said = " ".join(pareto_figure.findings(found))
     assert "LLaVA tiny and Qwen2.5-VL tiny are on the Pareto front" in said
     assert "Fuyu tiny is beaten in both" in said
@@ -189,7 +178,7 @@ def test_the_findings_follow_the_numbers() -> None:
 def test_the_comparison_and_the_details_show_the_same_tokens(base: Record) -> None:
     answers = tuple(but(a, output_tokens=3 + i % 3 * (i % 2)) for i, a in enumerate(base.answers))
     made = but(base, answers=answers)
-    table = comparison_tables.cost_table(results(made))
+    table = comparison_tables.cost_table(bookmaking.results(made))
     details = detail_table.detail_table("batch_size", [made.cell], [made])
     assert len(details.groups) == len(details.columns), "readers choose columns by group"
     first = [
@@ -206,10 +195,10 @@ def test_the_comparison_and_the_details_show_the_same_tokens(base: Record) -> No
 
 
 def test_the_findings_name_windows_with_background_load() -> None:
-    own = measured(*bookmaking.MODELS)
+    own = bookmaking.of_models(*bookmaking.MODELS)
     loaded = Conditions(start=DeviceState(), end=DeviceState(), other_load=0.5, contaminated=True)
     busy = [changed(r, "provenance", conditions=loaded) if r.cell.model == "fuyu-tiny" else r for r in own]
-    said = " ".join(pareto_figure.findings(results(*busy)))
+    said = " ".join(pareto_figure.findings(bookmaking.results(*busy)))
     assert "Other processes used the machine while Fuyu tiny was measured" in said
     assert "beaten" not in said
     ((setup, quiet),) = base_configuration.base_results(own).items()
@@ -219,10 +208,10 @@ def test_the_findings_name_windows_with_background_load() -> None:
 
 
 def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
-    found = results(*measured("llava-tiny"))
+    found = bookmaking.results(*bookmaking.of_models("llava-tiny"))
     assert "≈ 0.167" in render(comparison_tables.cost_table(found))
     failed = but(found[0].speed, status="failed", reason='a "quoted" <reason>', timing=None)
-    page = render(comparison_tables.cost_table(results(failed)))
+    page = render(comparison_tables.cost_table(bookmaking.results(failed)))
     assert 'class="vlmnb-missing" title="failed: a &#34;quoted&#34; &lt;reason&gt;"' in page
 
 
@@ -247,12 +236,12 @@ def test_an_accuracy_of_choices_is_shown_with_the_score_of_guessing(base: Record
     asked = but(made, answers=tuple(but(a, choices=c) for a, c in zip(made.answers, offered, strict=True)))
     said = "Picking one of the choices at random would score 0.375 on ScienceQA mini."
     for table in ("headline_table", "quality_table", "points_table"):
-        assert said in getattr(comparison_tables, table)(results(asked)).caption
+        assert said in getattr(comparison_tables, table)(bookmaking.results(asked)).caption
     shown = detail_table.detail_table("batch_size", [cell], [asked])
     assert said in shown.caption
     assert "0.375" in field(shown, "Accuracy [95 %]").title
     assert export_columns.row(asked)["accuracy_guessing"] == 0.375
-    assert "at random" not in comparison_tables.quality_table(results(made)).caption
+    assert "at random" not in comparison_tables.quality_table(bookmaking.results(made)).caption
     assert "at random" not in detail_table.detail_table("batch_size", [cell], [made]).caption
 
 
@@ -266,7 +255,7 @@ def test_only_a_gpu_has_a_peak_above_the_baseline(base: Record) -> None:
     assert export_columns.row(of_a_gpu)["peak_bytes_over_model"] == 100
     parts = {"weights_bytes": 300, "cache_bytes": 100}
     process, gpu = (
-        comparison_tables.cost_table(results(changed(one, "memory", **parts)))
+        comparison_tables.cost_table(bookmaking.results(changed(one, "memory", **parts)))
         for one in (of_a_process, changed(of_a_gpu, "cell", device="cuda", optimization="fp16", dtype="fp16"))
     )
     assert "Activations" not in process.columns, "the peak is that of the process with all its libraries"
@@ -287,70 +276,14 @@ def test_a_chapter_counts_what_is_recorded_but_on_no_page(base: Record) -> None:
     assert "on none of its pages" not in model.page(Content((base,), (of_it,)), base.cell.model)
 
 
-@pytest.mark.parametrize(("spread", "differing"), [(0.01, 3), (0.1, 1), (0.4, 0)])
-def test_every_pair_of_models_is_judged_by_the_floor_of_the_machine(spread: float, differing: int) -> None:
-    """Batches take 0.4, 0.5 and 0.7 s."""
-    own = measured(*bookmaking.MODELS)
-    base = next(one for one in own if one.cell.batch_size == 16 and one.latency)
-    repeats = [
-        but(base, key=f"{n:016x}", cell=but(base.cell, repeat=n, samples=96), timing=but(
-            base.timing, latencies_s=tuple(s * (1 + spread) ** n for s in base.timing.latencies_s)))
-        for n in (1, 2, 3)
-    ]  # fmt: skip
-    shown = comparison.page(Content((*own, *repeats)))
-    (setup,) = (each for each in base_configuration.base_results(own))
-    floor = repeatability.noise_floor([*own, *repeats], [(setup.hardware, setup.device)])
-    assert floor.measured
-    made = comparison_tables.pairs_table(results(*own), floor.value)
-    outcomes = [row[4].text for row in made.rows if row[0].text.startswith("TextVQA")]
-    assert outcomes.count("differs") == differing
-    assert len(outcomes) == 3
-    assert set(outcomes) <= {"differs", "may be noise"}
-    notice = pareto_figure.notice([*own, *repeats], setup, results(*own))
-    assert f"{formatting.percent(floor.value)} %" in notice
-    assert notice in shown
-    assert notice in first.page(Content((*own, *repeats)))[0]
-
-
-def test_the_comparison_begins_with_who_is_fastest_and_who_errs_least() -> None:
-    """Batches take 0.4, 0.5 and 0.7 s."""
-    shown = comparison.page(Content(tuple(measured(*bookmaking.MODELS))))
-    answer = shown.split("\n\n")[1]
-    fastest, slowest = (models.registry()[bookmaking.MODELS[at]].title for at in (0, 1))
-    assert f"{fastest} has the shortest time" in answer
-    assert f"with {slowest}, which has the longest" in answer
-    assert "75 % longer" in answer
-
-
-def test_the_status_begins_with_how_many_cells_have_numbers() -> None:
-    ok, absent = factory.record(), factory.absent(factory.cell(optimization="sdpa"), "failed", "why")
-    assert "**1 of 2 cells** has numbers" in status.page(Content((ok, absent)))
-
-
-@pytest.mark.parametrize(("floor", "as_fast"), [(0.1, []), (0.3, [2]), (0.9, [2, 1])])
-def test_the_fastest_model_has_no_lead_over_those_within_the_noise_floor(
-    floor: float, as_fast: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Batches take 0.4, 0.7 and 0.5 s."""
-    own = measured(*bookmaking.MODELS)
-    ((setup, results),) = base_configuration.base_results(own).items()
-    known = NoiseFloor(value=floor, measured=True)
-    monkeypatch.setattr(pareto_figure, "_noise_floor", lambda *_: known)
-    said = pareto_figure.lead(own, setup, results, small=True).partition(" may be noise")[0]
-    named = said.partition("its lead over ")[2]
-    titles = [models.registry()[bookmaking.MODELS[at]].title for at in as_fast]
-    assert [title in named for title in titles] == [True] * len(titles)
-    assert (named.count(" and "), "by the numbers alone" in said) == (len(titles) == 2, bool(titles))
-
-
 def test_a_figure_of_one_model_is_left_out() -> None:
-    ((setup, alone),) = base_configuration.base_results(measured("llava-tiny")).items()
+    ((setup, alone),) = base_configuration.base_results(bookmaking.of_models("llava-tiny")).items()
     assert pareto_figure.blocks((), setup, alone) == ""
-    assert "Latency and error" not in comparison.page(Content(tuple(measured("llava-tiny"))))
+    assert "Latency and error" not in comparison.page(Content(tuple(bookmaking.of_models("llava-tiny"))))
 
 
 def test_a_page_across_models_shows_cells_that_could_not_be_measured() -> None:
-    own = measured("llava-tiny")  # takes images of one size
+    own = bookmaking.of_models("llava-tiny")  # takes images of one size
     page = Page("llava-tiny", "image_size", "", bookmaking.parameters("llava-tiny", "image_size"), tuple(own))
     text, figures = axis.page(Content(tuple(own), (page,)), "image_size")
     assert figures == {}

@@ -16,6 +16,8 @@ import factory
 import pytest
 
 from vlmnb import experiment, paths
+from vlmnb.analysis import base_configuration
+from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.book import build
 from vlmnb.book.pages import finder
 from vlmnb.files import hashing
@@ -254,3 +256,15 @@ def built() -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLMNB_ROOT", str(project(folder / "project")))
         return build.build(results, runs, folder / "_build").parent
+
+
+def of_models(*models: str) -> list[Record]:
+    """Records of the image sizes of models."""
+    plans = (planning.plan("image_size", parameters(model)) for model in models)
+    return [measured(cell) for plan in plans for cell in plan.cells]
+
+
+def results(*records: Record) -> tuple[BaseResult, ...]:
+    """The base results of records of one set-up."""
+    (found,) = base_configuration.base_results(records).values()
+    return found
