@@ -127,7 +127,8 @@ def test_no_line_ends_between_a_number_and_its_unit_or_before_a_mark() -> None:
 
 def test_a_comparison_has_no_column_of_dashes_and_no_note_on_another_table() -> None:
     reported = [r for r in record_file.read_all(bookmaking.PROJECT / "results")[0] if r.source == "reports"]
-    own, theirs = (comparison.sections(found)[0] for found in (bookmaking.of_models("llava-tiny"), reported))
+    both = (bookmaking.of_models("llava-tiny"), reported)
+    own, theirs = (comparison.sections(Content(tuple(found)))[0] for found in both)
     assert {"Activations", "Measured peak"}.isdisjoint(own["cost"].columns), "a CPU's are its libraries'"
     assert "on a CPU it is the whole process's" in own["cost"].caption
     assert {"Weights", "Keys and values"} <= set(own["cost"].columns)

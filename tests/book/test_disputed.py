@@ -11,12 +11,14 @@ import pytest
 import reported as reports
 from factory import cell, timed
 
+from vlmnb import models
+from vlmnb.analysis import base_configuration
 from vlmnb.book import disputed
 from vlmnb.book.content import Content, Page
-from vlmnb.book.pages import audit, axis, comparison, first, run
+from vlmnb.book.pages import audit, axis, comparison, first, model, run
 from vlmnb.records import record_file
 from vlmnb.records.record import Record
-from vlmnb.views import axis_figure
+from vlmnb.views import axis_figure, marks
 
 QWEN = "qwen2.5-vl-3b"
 
@@ -170,3 +172,21 @@ def test_findings_call_models_data_sets_and_rules_by_their_titles(content: Conte
     assert any("“FLOPs of the batch named”" in finding.meaning for finding in content.disputed)
     clauses = [disputed.sentence(finding) for finding in content.disputed]
     assert len(set(clauses)) == len(clauses)
+
+
+def test_tables_across_models_and_of_a_model_mark_disputed_figures(content: Content) -> None:
+    (found,) = (each for each in comparison.sections(content) if "GPU" in str(each["title"]))
+    costs = {row[0].text: [field.text for field in row] for row in found["cost"].rows}
+    doubts = disputed.figures(content.disputed, content.records)
+    for result in base_configuration.base_results(content.records).values():
+        for each in result:
+            if each.speed.cell.device != "cuda":
+                continue
+            for column, quantity in ((1, "latency_s"), (2, "energy_j_per_sample")):
+                marked = costs[each.model.title][column].endswith(marks.DISPUTED)
+                assert marked == ((each.speed.key, quantity) in doubts)
+    assert found["disputed"]
+    assert marks.DISPUTED in "".join(costs[models.registry()[QWEN].title])
+    chapter = model.page(content, QWEN)
+    assert "reports-checked.md" in chapter
+    assert marks.DISPUTED in chapter

@@ -290,7 +290,7 @@ def _generated(content: Content, of_records: futures.Future[OfRecords]) -> Files
         *(f"{axis.name(name)}.md" for name in axis.published(content)),
     ):
         # These explain a disputed figure where it stands.
-        texts[name] += f"\n{marks.legend(texts[name], but=marks.DISPUTED * (name in STATED))}\n"
+        texts[name] += f"\n{marks.legend(texts[name], but=marks.DISPUTED * (name in {*STATED, *chapters}))}\n"
     other = of_records.result()
     texts |= other.texts | {"finder.md": finder.page(content, other.memory)}
     targets = {record.key: f"../../{record_path(record)}" for record in content.records}

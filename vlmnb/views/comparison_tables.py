@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import combinations
 
@@ -19,9 +19,11 @@ from vlmnb.analysis.pareto import Compared
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.quality import captions
 from vlmnb.records.record import Record
+from vlmnb.records.reported import Quantity
 from vlmnb.stats.formatting import format_si
-from vlmnb.views import detail_table, fields
+from vlmnb.views import detail_table, fields, marks
 from vlmnb.views.fields import UNPRINTED, Show, value
+from vlmnb.views.marks import Mark
 from vlmnb.views.table import MISSING, Field, Table, declared, missing, without
 from vlmnb.views.templates import clear_of, say
 
@@ -67,14 +69,27 @@ HELD: Column = (
         "weights as stored, keys and values of the largest batch",
     ),
 )
+QUANTITIES: dict[str, Quantity] = {
+    "Latency, s per batch": "latency_s",
+    "Energy, J per sample": "energy_j_per_sample",
+    "FLOPs per batch": "flops",
+    "WER": "wer",
+}
+"""The quantity of a column that the audit may dispute, by its heading."""
+
+DOUBT = Mark(marks.DISPUTED, "; disputed: The reports, checked, says why")
+
+Disputed = Collection[tuple[str, Quantity]]
+"""Figures of reports by the key of their record: errors and warnings of the audit are about them."""
+
 SPEED: tuple[Column, ...] = (
     ("Latency, s per batch", "", fields.latency),
     ("Energy, J per sample", "", fields.energy),
 )
 
 
-def cost_table(results: Sequence[BaseResult]) -> Table:
-    """Make a table of latency, energy, FLOPs and memory."""
+def cost_table(results: Sequence[BaseResult], disputed: Disputed = ()) -> Table:
+    """Make a table of latency, energy, FLOPs and memory; disputed figures are marked."""
     columns: tuple[Column, ...] = (
         *SPEED,
         ("FLOPs per batch", "", fields.flops),
@@ -83,11 +98,14 @@ def cost_table(results: Sequence[BaseResult]) -> Table:
         ("Answer tokens", "", fields.tokens(lambda answer: answer.output_tokens)),
     )
     answered = [len(each.speed.answers) for each in results if each.speed.answers]
-    return _table(_cost_caption(results, answered, flops=True), results, columns)
+    return _table(_cost_caption(results, answered, flops=True), results, columns, disputed)
 
 
-def quality_table(results: Sequence[BaseResult]) -> Table:
-    """Make a table of word error rate, accuracy and CIDEr, with a row for each data set and model."""
+def quality_table(results: Sequence[BaseResult], disputed: Disputed = ()) -> Table:
+    """Make a table of word error rate, accuracy and CIDEr, with a row for each data set and model.
+
+    Disputed figures are marked.
+    """
     names = dataset_names(results)
     rows = [(each, each.records[name]) for name in names for each in results if name in each.records]
     scores: list[tuple[str, Show]] = [("WER", fields.wer)]
@@ -97,10 +115,14 @@ def quality_table(results: Sequence[BaseResult]) -> Table:
         scores.append(("CIDEr", _cider))
     sizes = [record.cell.samples for _, record in rows]
     caption = say("pareto", "quality", reported=of_reports(results), samples=sizes, chance=chance(results))
+
+    def scored_field(head: str, show: Show, row: tuple[BaseResult, Record]) -> Field:
+        return _printed(show(row[1]), head, row[1], disputed)
+
     columns: list[tuple[str, Callable[[tuple[BaseResult, Record]], Field]]] = [
         ("Data set", lambda row: fields.dataset(row[1].cell)),
         *([("Model", lambda row: _model(row[0]))] if len(results) > 1 else []),
-        *((head, partial(_of_row, show)) for head, show in scores),
+        *((head, partial(scored_field, head, show)) for head, show in scores),
     ]
     known = [
         each for each in columns if each[0] == "WER" or any(each[1](row).text != MISSING for row in rows)
@@ -170,13 +192,15 @@ def chance(results: Sequence[BaseResult]) -> str:
     return detail_table.guessing(record for each in results for record in each.records.values())
 
 
-def _table(caption: str, results: Sequence[BaseResult], columns: Sequence[Column]) -> Table:
+def _table(
+    caption: str, results: Sequence[BaseResult], columns: Sequence[Column], disputed: Disputed = ()
+) -> Table:
 
-    def shown(name: str, show: Show, each: BaseResult) -> Field:
+    def shown(head: str, name: str, show: Show, each: BaseResult) -> Field:
         record = each.records.get(name) if name else each.speed
-        return _printed(show(record)) if record else missing(None)
+        return _printed(show(record), head, record, disputed) if record else missing(None)
 
-    numbers = [(head, partial(shown, name, show)) for head, name, show in columns]
+    numbers = [(column[0], partial(shown, *column)) for column in columns]
     # A report prints few of these, and a CPU's peak is that of Python and its libraries.
     known = [
         column for column in numbers
@@ -190,12 +214,11 @@ def _model(each: BaseResult) -> Field:
     return Field(each.model.title, words=True, href=f"{paths.model_folder(each.model.name)}.html")
 
 
-def _of_row(show: Show, row: tuple[BaseResult, Record]) -> Field:
-    return _printed(show(row[1]))
-
-
-def _printed(field: Field) -> Field:
-    return without("the report prints no such figure") if field == UNPRINTED else field
+def _printed(field: Field, head: str, record: Record, disputed: Disputed) -> Field:
+    """Return the field of a column, marked if it is a disputed figure of a report."""
+    if field == UNPRINTED:
+        return without("the report prints no such figure")
+    return marks.marked(field, DOUBT) if (record.key, QUANTITIES.get(head)) in disputed else field
 
 
 def _cider(record: Record) -> Field:

@@ -27,7 +27,7 @@ def page(content: Content) -> str:
     size = base_configuration.BASE_BATCH_SIZE
     return render(
         "comparison.md", answers=[Markup(line) for line in _answers(content)],
-        sections=sections(content.records), batch_size=size, any=bool(content.records),
+        sections=sections(content), batch_size=size, any=bool(content.records),
     )  # fmt: skip
 
 
@@ -97,8 +97,11 @@ def common(results: Sequence[BaseResult]) -> Markup:
     return Markup(footnotes.setup([r for each in results for r in each.records.values()]))
 
 
-def sections(records: Sequence[Record]) -> list[dict[str, object]]:
-    """Compare the models on each machine and device, the reports first."""
+def sections(content: Content, model: str = "") -> list[dict[str, object]]:
+    """Compare the models, or show one of them, on each machine and device, the reports first."""
+    records = [record for record in content.records if model in ("", record.cell.model)]
+    doubts = disputed.figures(content.disputed, records)
+    keys = {key for key, _ in doubts}
     return [
         {
             "title": setup.title,
@@ -108,9 +111,10 @@ def sections(records: Sequence[Record]) -> list[dict[str, object]]:
                 if each.speed.latency_s and each.speed.energy_j_per_sample
             ],
             "setup": common(results),
-            "cost": comparison_tables.cost_table(results),
+            "cost": comparison_tables.cost_table(results, doubts),
             "notice": Markup(pareto_figure.notice(records, setup, results)),
-            "quality": comparison_tables.quality_table(results),
+            "quality": comparison_tables.quality_table(results, doubts),
+            "disputed": any(r.key in keys for each in results for r in each.records.values()),
             "notes": Markup(
                 footnotes.reasons([r for each in results for r in each.records.values()], remarks=False)
             ),

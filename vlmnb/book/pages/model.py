@@ -38,7 +38,7 @@ def page(content: Content, name: str) -> str:
         "model.md", folder=paths.model_folder(name), title=model_title(name), entry=entry, entry_name=name,
         listed_in_finder=name in models.registry(),
         weights=entry and _source(entry), parameters=count, file_size=file_size,
-        bases=sections(own), batch_size=BASE_BATCH_SIZE, reported=reported,
+        bases=sections(content, name), batch_size=BASE_BATCH_SIZE, reported=reported,
         listed=_runs(content, name, bool(reported)),
         measured=measured, unshown=_unshown(measured, pages),
         hardware=sorted({record.hardware for record in measured}),
