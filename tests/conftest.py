@@ -92,9 +92,11 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_environment() -> Iterator[None]:
-    """Give each test the environment as it was: a sweep with --threads sets it for its whole process."""
+    """Give each test the environment as it was, which a sweep with --threads sets, and no open figure."""
     before = dict(os.environ)
     yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
     if dict(os.environ) != before:
         os.environ.clear()
         os.environ.update(before)

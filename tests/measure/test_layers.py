@@ -39,7 +39,7 @@ def test_components_show_share_rate_and_modelled_energy_per_call() -> None:
     heads = table.columns
     attention = dict(zip(heads, shown["decoder, attention"], strict=True))
     assert attention["% of whole"] == "30.0"
-    assert attention["Energy, J"] == f"{MODELLED}0.5"
+    assert attention["Energy, J"] == f"{MODELLED}0.500"
     assert attention["% of peak rate"] == "16.7"
     assert shown["decoder, norms and the like"][6:] == ["-", "-", "-", "-"]
     assert dict(zip(heads, shown["not explained by parts"], strict=True))["% of whole"] == "0.0"
