@@ -86,7 +86,8 @@ def token(project: Path, model: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="vlmnb-token-") as folder:
         parameters = {
             "model": model, "weights": "random", "optimization": "bf16", "device": "cpu", "length": "fixed",
-            "batch_sizes": [1], "samples": 1, "max_new_tokens": 1, "results": f"{folder}/results",
+            "dataset": "textvqa-mini", "batch_sizes": [1], "samples": 1, "max_new_tokens": 1,
+            "results": f"{folder}/results",
         }  # fmt: skip
         notebook = project / "notebooks" / "batch_size.ipynb"
         own = {"PYTHONPATH": str(project), "XDG_CACHE_HOME": f"{folder}/cache", "PYTHONDONTWRITEBYTECODE": ""}
