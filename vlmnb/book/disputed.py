@@ -108,9 +108,35 @@ def doubted(found: Sequence[Finding], records: Iterable[Record]) -> dict[tuple[s
         (number, by_key[low.key], by_key[high.key])
         for number, finding in enumerate(found, start=1)
         if finding.rule == OTHER_ANSWERS
-        for low, high in permutations(finding.records, 2)
+        for low, high in permutations([one for one in finding.records if one.key in by_key], 2)
     )
     return {(low.key, high.key): number for number, low, high in pairs if _differ(low, high)}
+
+
+class Doubt(NamedTuple):
+    """Why a ratio of two figures of reports is doubtful, and the number of the finding that says so."""
+
+    number: int
+    why: str
+
+
+def of_ratio(found: Sequence[Finding], records: Iterable[Record], low: str, high: str) -> Doubt | None:
+    """Return why a ratio of two latencies is doubtful: answers differ, too, or one of them is disputed.
+
+    Args:
+        found: All findings.
+        records: With all their figures.
+        low: The key of one of the two.
+        high: That of the other.
+    """
+    both = [record for record in records if record.key in (low, high)]
+    if number := doubted(found, both).get((low, high)):
+        return Doubt(number, "its answers changed, too")
+    own = {one.place for each in both for one in _printed(each) if one.quantity == "latency_s"}
+    serious = (
+        number for number, one in enumerate(found, start=1) if one.level != "note" and _places([one]) & own
+    )
+    return next((Doubt(number, "a disputed figure") for number in serious), None)
 
 
 def _differ(low: Record, high: Record) -> bool:

@@ -23,7 +23,6 @@ from vlmnb.records.reported import Quantity
 from vlmnb.stats.formatting import format_si
 from vlmnb.views import detail_table, fields, marks
 from vlmnb.views.fields import UNPRINTED, Show, value
-from vlmnb.views.marks import Mark
 from vlmnb.views.table import MISSING, Field, Table, declared, missing, without
 from vlmnb.views.templates import clear_of, say
 
@@ -76,8 +75,6 @@ QUANTITIES: dict[str, Quantity] = {
     "WER": "wer",
 }
 """The quantity of a column that the audit may dispute, by its heading."""
-
-DOUBT = Mark(marks.DISPUTED, "; disputed: The reports, checked, says why")
 
 Disputed = Collection[tuple[str, Quantity]]
 """Figures of reports by the key of their record: errors and warnings of the audit are about them."""
@@ -218,7 +215,7 @@ def _printed(field: Field, head: str, record: Record, disputed: Disputed) -> Fie
     """Return the field of a column, marked if it is a disputed figure of a report."""
     if field == UNPRINTED:
         return without("the report prints no such figure")
-    return marks.marked(field, DOUBT) if (record.key, QUANTITIES.get(head)) in disputed else field
+    return marks.disputed(field) if (record.key, QUANTITIES.get(head)) in disputed else field
 
 
 def _cider(record: Record) -> Field:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from vlmnb import models
 from vlmnb.records.record import Record
-from vlmnb.views import fields
+from vlmnb.records.reported import Quantity
+from vlmnb.views import fields, marks
+from vlmnb.views.fields import Show
 from vlmnb.views.figure_style import INK, look, plain_log, svg, themed
 from vlmnb.views.table import Field, Table, declared
 
@@ -42,13 +45,21 @@ def figure(found: Mapping[str, Sequence[Record]], titles: Mapping[str, str]) -> 
     return svg(sketch)
 
 
-def points(found: Mapping[str, Sequence[Record]], titles: Mapping[str, str], caption: str) -> Table:
-    """Make the table of the points of :func:`figure`."""
+def points(
+    found: Mapping[str, Sequence[Record]], titles: Mapping[str, str], caption: str,
+    disputed: Collection[tuple[str, Quantity]] = (),
+) -> Table:  # fmt: skip
+    """Make the table of the points of :func:`figure`; disputed figures of reports are marked."""
+
+    def shown(quantity: Quantity, show: Show, pair: tuple[str, Record]) -> Field:
+        field = show(pair[1])
+        return marks.disputed(field) if (pair[1].key, quantity) in disputed else field
+
     columns: list[tuple[str, Callable[[tuple[str, Record]], Field]]] = [
         ("Model", lambda pair: Field(titles[pair[0]], words=True)),
         ("Batch size", lambda pair: Field(str(pair[1].cell.batch_size))),
-        ("Time, ms per image", lambda pair: fields.ms_per_image(pair[1])),
-        ("Energy, J per sample", lambda pair: fields.energy(pair[1])),
+        ("Time, ms per image", partial(shown, "latency_s", fields.ms_per_image)),
+        ("Energy, J per sample", partial(shown, "energy_j_per_sample", fields.energy)),
         ("Record", lambda pair: fields.record_key(pair[1])),
     ]
     return declared(caption, columns, [(name, record) for name, own in found.items() for record in own])

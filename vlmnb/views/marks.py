@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vlmnb.analysis import matching
 from vlmnb.records.record import Record
-from vlmnb.views.table import Field, Row
+from vlmnb.views.table import MISSING, Field, Row
 
 MODELLED, DISTURBED, BEYOND, CHANGED, DEGENERATE, FEWER = "≈ ", " †", " ‡", " ⚑", " ∅", " §"
 DISPUTED, ALONE = " ⚠", " ◇"
@@ -39,6 +39,12 @@ def legend(page: str, but: str = "") -> str:
     """Return a line of Markdown on the marks that occur in the text of a page; empty if none does."""
     found = [meaning for mark, meaning in LEGEND.items() if mark in page and mark != but]
     return f"*Marks:* {' · '.join(found)}" if found else ""
+
+
+def disputed(field: Field) -> Field:
+    """Return a field with the mark of a disputed figure, if it has a number."""
+    why = "; disputed: The reports, checked, says why"
+    return field if field.text in ("", MISSING) else marked(field, Mark(DISPUTED, why))
 
 
 def of_latency(record: Record) -> Mark:

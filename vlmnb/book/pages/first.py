@@ -41,7 +41,8 @@ def page(content: Content) -> tuple[str, dict[str, str]]:
     figures, drawn = {}, Markup("")
     if batches:
         figures[FIGURE] = cost_figure.figure(batches, titles)
-        points = cost_figure.points(batches, titles, "What the figure shows, as the reports print it")
+        doubts = disputed.figures(content.disputed, content.records)
+        points = cost_figure.points(batches, titles, "What the figure shows, as the reports print it", doubts)
         drawn = Markup(table.points(points))
     elif small:
         setup, results = next(iter(small.items()))
@@ -71,24 +72,28 @@ def _findings(
 ) -> list[Markup]:
     """Return the sentences for which there are records: full-size models first, then the stand-ins."""
     said: list[str] = []
-    doubted = disputed.doubted(content.disputed, content.records)
     gpu = next((own for setup, own in reports.items() if setup.device == "cuda"), ())
     if costs := comparison.costs(content, gpu):
         said.append(f"{costs} See [all models](generated/comparison.md).")
     gains = [
-        (model_title(name), own[0], own[-1], doubted.get((own[0].key, own[-1].key), 0))
+        (
+            model_title(name),
+            own[0],
+            own[-1],
+            disputed.of_ratio(content.disputed, content.records, own[0].key, own[-1].key),
+        )
         for name, own in batches.items()
         if len(own) > 1
     ]
     if gains:
         said.append(say("first", "batches", gains=gains))
     settings = _of_device(axis.found(content, "optimization"), "reports", "cuda")
-    changed: dict[str, list[tuple[str, float, int]]] = {}
+    changed: dict[str, list[tuple[str, float, disputed.Doubt | None]]] = {}
     for name, own in settings.items():
         for other in own[1:]:
             ratio = (other.latency_s or 0) / (own[0].latency_s or 1)
-            number = doubted.get((own[0].key, other.key), 0)
-            changed.setdefault(other.cell.optimization, []).append((model_title(name), ratio, number))
+            doubt = disputed.of_ratio(content.disputed, content.records, own[0].key, other.key)
+            changed.setdefault(other.cell.optimization, []).append((model_title(name), ratio, doubt))
     if changed:
         saved = max(1 - ratio for own in changed.values() for _, ratio, _ in own)
         said.append(say("first", "settings", changed=changed, saved=saved))
