@@ -13,10 +13,7 @@ import pytest
 
 from vlmnb.fit import answer
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(browser.executable() is None, reason="no Chromium here; install the package chromium"),
-]
+pytestmark = browser.needed
 AXE = (Path(__file__).parents[1] / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 """axe-core 4.12.1 of npm, unchanged; its licence lies beside it."""
 

@@ -12,10 +12,7 @@ from PIL import Image
 
 from vlmnb.views.table import Field, Table, render
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(browser.executable() is None, reason="no Chromium here; install the package chromium"),
-]
+pytestmark = browser.needed
 PAGES = (
     "book/index.html", "book/methodology.html", "book/generated/comparison.html",
     "book/generated/llava-tiny.html", "book/generated/status.html", "book/runs/llava-tiny/image_size.html",

@@ -37,11 +37,6 @@ COST = """() => {
 }"""
 ALL_KINDS = "location.hash = 'x=s_image&y=wer&' + vlmnbExplore.kinds.map((_, i) => `kind=${i}`).join('&')"
 
-in_browser = [
-    pytest.mark.slow,
-    pytest.mark.skipif(browser.executable() is None, reason="no Chromium here; install the package chromium"),
-]
-
 
 def test_kinds_of_records_are_kept_apart() -> None:
     cells = [
@@ -140,7 +135,7 @@ def turned() -> Content:
 
 
 class TestInABrowser:
-    pytestmark = in_browser
+    pytestmark = browser.needed
 
     @pytest.fixture
     def opened(self, site: Path) -> Iterator[Any]:

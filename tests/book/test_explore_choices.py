@@ -11,10 +11,7 @@ from urllib.parse import parse_qs, urlparse
 import browser
 import pytest
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(browser.executable() is None, reason="no Chromium here; install the package chromium"),
-]
+pytestmark = browser.needed
 
 
 @pytest.fixture

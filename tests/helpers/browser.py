@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
 """Contrast ratio of text to its ground, by the rule of WCAG 2.1."""
 
@@ -15,6 +17,13 @@ CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
 def executable() -> str | None:
     """Chromium or Chrome of this machine."""
     return shutil.which("chromium") or shutil.which("google-chrome")
+
+
+needed = [
+    pytest.mark.slow,
+    pytest.mark.skipif(executable() is None, reason="no Chromium here; install the package chromium"),
+]
+"""Marks of tests that drive it."""
 
 
 class Noise(NamedTuple):

@@ -16,7 +16,7 @@ from vlmnb.stats.formatting import enumerated
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.axis_figure import number_axis
 from vlmnb.views.figure_style import look, plain_log, svg, themed
-from vlmnb.views.marks import ALONE, CHANGED, DISPUTED, Mark, joined, marked
+from vlmnb.views.marks import ALONE, CHANGED, DISPUTED, Mark, if_disputed, joined, marked
 from vlmnb.views.table import MISSING, Field, Table, declared, missing
 from vlmnb.views.templates import clear_of, say
 
@@ -33,7 +33,6 @@ WHAT = {TIME: "time per image", ENERGY: "energy"}
 
 FIRST = "first row"
 FLAG = Mark(CHANGED, "; changes answers beyond the noise")
-DOUBT = Mark(DISPUTED, "; disputed: the box on this page says why")
 
 
 class Row(NamedTuple):
@@ -82,11 +81,7 @@ def table(axis: str, shown: Sequence[Row], caption: str, disputed: Collection[tu
     of = axes.AXES[axis]
 
     def marks(quantity: str, show: Callable[[Record], Field]) -> Callable[[Row], Field]:
-        def shown(row: Row) -> Field:
-            field, doubted = show(row.record), (row.record.key, quantity) in disputed
-            return marked(field, DOUBT) if doubted and field.text not in ("", MISSING) else field
-
-        return shown
+        return lambda row: if_disputed(show(row.record), (row.record.key, quantity), disputed)
 
     columns: list[tuple[str, Callable[[Row], Field]]] = [
         ("Model", lambda row: Field(row.title, words=True, href=row.link)),

@@ -215,7 +215,7 @@ def _printed(field: Field, head: str, record: Record, disputed: Disputed) -> Fie
     """Return the field of a column, marked if it is a disputed figure of a report."""
     if field == UNPRINTED:
         return without("the report prints no such figure")
-    return marks.disputed(field) if (record.key, QUANTITIES.get(head)) in disputed else field
+    return marks.if_disputed(field, (record.key, QUANTITIES.get(head)), disputed)
 
 
 def _cider(record: Record) -> Field:

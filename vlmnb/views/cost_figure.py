@@ -52,8 +52,7 @@ def points(
     """Make the table of the points of :func:`figure`; disputed figures of reports are marked."""
 
     def shown(quantity: Quantity, show: Show, pair: tuple[str, Record]) -> Field:
-        field = show(pair[1])
-        return marks.disputed(field) if (pair[1].key, quantity) in disputed else field
+        return marks.if_disputed(show(pair[1]), (pair[1].key, quantity), disputed)
 
     columns: list[tuple[str, Callable[[tuple[str, Record]], Field]]] = [
         ("Model", lambda pair: Field(titles[pair[0]], words=True)),

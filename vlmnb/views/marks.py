@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -41,10 +41,17 @@ def legend(page: str, but: str = "") -> str:
     return f"*Marks:* {' · '.join(found)}" if found else ""
 
 
-def disputed(field: Field) -> Field:
-    """Return a field with the mark of a disputed figure, if it has a number."""
-    why = "; disputed: The reports, checked, says why"
-    return field if field.text in ("", MISSING) else marked(field, Mark(DISPUTED, why))
+def if_disputed(field: Field, figure: tuple[str, str | None], disputed: Collection[tuple[str, str]]) -> Field:
+    """Return a field, with the mark of a disputed figure if it is one and has a number.
+
+    Args:
+        field: Of one record.
+        figure: The record's key, and the quantity that the field shows.
+        disputed: Figures of reports that the audit has a finding about.
+    """
+    if figure not in disputed or field.text in ("", MISSING):
+        return field
+    return marked(field, Mark(DISPUTED, "; disputed: The reports, checked, says why"))
 
 
 def of_latency(record: Record) -> Mark:
