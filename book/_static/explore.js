@@ -16,15 +16,22 @@
 
   // Numbers and their text.
   const PREFIXES = [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3], ["", 1], ["m", 1e-3], ["µ", 1e-6], ["n", 1e-9]];
+  // Halves are rounded to the even digit, as on the pages, which Python writes.
+  const fixed = (value, digits) => {
+    const made = value.toFixed(digits);
+    const exact = value.toFixed(Math.min(digits + 60, 100));
+    const half = /^50*$/.test(exact.slice(exact.length - 60));
+    return half && /[13579]$/.test(made) ? exact.slice(0, exact.length - 60).replace(/\.$/, "") : made;
+  };
   const plain = (value) => {
     if (value === 0) return "0";
     const digits = Math.max(2 - Math.floor(Math.log10(Math.abs(value))), 0);
-    return value.toFixed(Math.min(digits, 12));
+    return fixed(value, Math.min(digits, 12));
   };
   // A ratio in digits that show on which side of 1 it lies.
   const ofRatio = (value) => {
     let made = plain(value);
-    for (let digits = 3; Number(made) === 1 && value !== 1 && digits < 9; digits += 1) made = value.toFixed(digits);
+    for (let digits = 3; Number(made) === 1 && value !== 1 && digits < 9; digits += 1) made = fixed(value, digits);
     return made;
   };
   const text = (value, unit) => {
@@ -82,12 +89,13 @@
     .map(([page, href, seconds]) => [page, href, text(PER_IMAGE[name](seconds, point.size[0]), quantities[name].unit)]);
   const lacks = (point, name) => (!point.values.s_image && point.reason) || (COSTS.includes(name) && price("tariff") && point.no_joules
     ? `no joules (${point.no_joules})` : `no ${quantities[name].title.toLowerCase()}`);
+  const disputed = (point, name) => quantities[name].of?.some((figure) => point.disputed?.includes(figure));
   const shown = (point, name) => {
     const found = value(point, name);
     if (!found) return "-";
     const { unit } = quantities[name];
     const ends = found.length > 2 ? ` [${text(found[1], unit)}, ${text(found[2], unit)}]` : "";
-    return `${ofEnergy(name) && point.modelled ? "≈\u00a0" : ""}${text(found[0], unit)}${ends}`;
+    return `${ofEnergy(name) && point.modelled ? "≈\u00a0" : ""}${text(found[0], unit)}${ends}${disputed(point, name) ? " ⚠" : ""}`;
   };
   // The same for a table, which is saved with plain numbers in one unit.
   const field = (point, name) => {
@@ -168,7 +176,7 @@
       return c <= a && d <= b && (c < a || d < b);
     }));
   };
-  Object.assign(data, { difference, front, ofRatio, value });
+  Object.assign(data, { difference, front, ofRatio, text, value });
 
   // What the reader chose, in the fields and in the address.
   const tally = (found, of) => {

@@ -13,7 +13,7 @@ from factory import cell, timed
 
 from vlmnb import models
 from vlmnb.analysis import base_configuration
-from vlmnb.book import disputed
+from vlmnb.book import disputed, explorer
 from vlmnb.book.content import Content, Page
 from vlmnb.book.pages import audit, axis, comparison, first, model, run
 from vlmnb.records import record_file
@@ -70,7 +70,7 @@ def content(reported: list[Record]) -> Content:
             tuple(r for r in reported if r.cell.model == name),
         )
         for name in models
-        for of in ("batch_size", "optimization", "device")
+        for of in ("batch_size", "optimization", "device", "seq_len")
     )
     return Content(tuple(reported), pages, disputed=tuple(audit.findings(reported, "reports")))
 
@@ -100,7 +100,8 @@ def test_the_first_page_says_who_is_cheapest_in_joules_as_the_reports_print_them
     doubt, lengths = (content.disputed[int(n) - 1] for n in re.findall(r"#finding-(\d+)", costs))
     assert doubt.level != "note"
     assert lengths.rule == comparison.LENGTH
-    assert "6.61, 11.1 and 8.18" in costs
+    assert "1.39, 4.44 ⚠ and 13.9 Wh" in costs, "what follows from a disputed figure is disputed"
+    assert "6.61 ⚠, 11.1 ⚠ and 8.18 ⚠" in costs
 
 
 def test_each_finding_of_the_first_page_leads_to_the_figures_it_is_about(content: Content) -> None:
@@ -140,6 +141,32 @@ def test_the_page_of_an_axis_marks_disputed_figures_and_lists_the_findings(conte
     ] == [(True, "0.11")]
 
 
+def test_a_ratio_of_disputed_figures_is_marked_on_the_page_of_an_axis(content: Content) -> None:
+    for of, said, sure in (
+        ("seq_len", "on ScienceQA it takes 11 % less time ⚠", "on TextVQA it takes 12 % less time."),
+        ("optimization", "LLaVA-1.5 7B takes 22 % longer ⚠", "Fuyu 8B takes 1 % less time."),
+    ):
+        page, _ = axis.page(content, of)
+        assert (said in page, sure in page) == (True, True)
+        assert set(re.findall(r">[\d.]+ times( ⚠)?<", page)) == {" ⚠", ""}
+
+
+def test_the_points_of_the_comparison_have_the_marks_of_its_tables(content: Content) -> None:
+    (section,) = (one for one in comparison.sections(content) if "GPU" in str(one["title"]))
+    points = str(section["figure"]).partition("<table")[2]
+    assert re.findall(r">([\d.]+) ⚠<", points) == ["89.4", "16"]
+
+
+def test_explore_knows_the_disputed_figures(content: Content) -> None:
+    found = disputed.figures(content.disputed, content.records)
+    points = {one["key"]: one for one in explorer.data(content.records, (), found)["points"]}
+    assert {(key, of) for key, one in points.items() for of in one.get("disputed", ())} == found
+    quantities = explorer.CONTENT["quantities"]
+    assert {of for one in quantities.values() for of in one.get("of", ())} >= {
+        of for _, of in found if not of.endswith("_percent")
+    }
+
+
 def test_a_figure_that_is_disputed_in_one_table_or_in_the_log_is_so_on_every_page(content: Content) -> None:
     for of, doubted in (("batch_size", ("89.4", "11.2", "4.44")), ("optimization", ("87.4", "11.4", "4.42"))):
         page, _ = axis.page(content, of)
@@ -154,7 +181,7 @@ def test_a_figure_that_is_disputed_in_one_table_or_in_the_log_is_so_on_every_pag
     assert not [rule for rule in found if "flops" in rule], "the log has none there"
     boxes = [disputed.lines(content.disputed, page) for page in content.pages if page.model == QWEN]
     log = next(n for n, found in enumerate(content.disputed, 1) if "heading of the raw log" in found.meaning)
-    assert [log in {line.number for line in box} for box in boxes] == [True] * 3
+    assert [log in {line.number for line in box} for box in boxes] == [True] * len(boxes)
 
 
 def test_the_points_of_a_reports_figure_have_no_blank_column() -> None:

@@ -18,7 +18,7 @@ from vlmnb.book.pages import explore
 from vlmnb.records import record_file
 from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
-from vlmnb.stats import intervals
+from vlmnb.stats import formatting, intervals
 
 DIFFERENCES = """pairs => pairs.map(([i, j]) => {
   const { points, difference } = vlmnbExplore;
@@ -177,6 +177,13 @@ class TestInABrowser:
                 answers.append((ours.paired, ours.differ))
         assert {paired for paired, _ in answers} == {True, False}
         assert {"yes", "within"} <= {answer for _, answer in answers}
+
+    def test_the_browser_rounds_as_the_package_does(self, opened: Any) -> None:
+        values = [0.01625, 0.01635, 16.25, 0.45, 2.675, 1.125, 812.5, 1250.0, 0.0]
+        written = opened.evaluate("all => all.map((one) => vlmnbExplore.text(one, 's'))", values)
+        assert [one.replace("\u00a0", " ") for one in written] == [
+            formatting.format_si(one, "s", digits=3) for one in values
+        ]
 
     def test_no_bound_of_a_ratio_reads_as_no_difference(self, opened: Any) -> None:
         written = opened.evaluate("[1.001, 1.15, 0.9996, 1].map(vlmnbExplore.ofRatio)")

@@ -16,6 +16,7 @@ from vlmnb.book.content import model_title, record_path
 from vlmnb.files import plain_yaml
 from vlmnb.records import export_columns, turns
 from vlmnb.records.record import Record
+from vlmnb.records.reported import Disputed
 from vlmnb.records.turns import Turns
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting, intervals
@@ -26,13 +27,14 @@ PAIRS_AT_MOST = 20_000
 """Pairs of the same batches that are compared batch by batch; with more, intervals of medians decide."""
 
 
-def data(records: Sequence[Record], known: Sequence[Turns] = ()) -> dict[str, Any]:
+def data(records: Sequence[Record], known: Sequence[Turns] = (), disputed: Disputed = ()) -> dict[str, Any]:
     """Return what the page draws, as plain values for JSON.
 
     ``points`` have their values as ``[value]`` or ``[value, low, high]``, in SI units, times those of the
     record's own window; ``paired`` holds, by the numbers of two points of the same batches or turns, the
     ratio of their latencies and its interval, and how often they took turns, negative if background load
-    disturbed them; and then the seconds per image of both in the turns that a page shows, or the latest.
+    disturbed them; and then the seconds per image of both in the turns that a page shows, or the latest. A
+    point names its disputed figures of a report, if it has any.
     """
     records = base_configuration.on_a_device(records)
     newest: dict[tuple[str, Cell], Record] = {}
@@ -41,12 +43,17 @@ def data(records: Sequence[Record], known: Sequence[Turns] = ()) -> dict[str, An
     current = {record.key for record in newest.values()}
     ordered = sorted(records, key=lambda one: (one.hardware, one.cell.model, one.key))
     kinds: dict[tuple[object, ...], dict[str, Any]] = {}
+    doubts: dict[str, list[str]] = {}
+    for key, quantity in disputed:
+        doubts.setdefault(key, []).append(quantity)
     points = []
     for record in ordered:
         kind = _kind(record, record.key in current)
         if tuple(kind.values()) not in kinds:
             kinds[tuple(kind.values())] = kind | {"floor": _floor(record, records)}
-        points.append({"kind": list(kinds).index(tuple(kind.values())), **_point(record)})
+        doubtful = sorted(doubts.get(record.key, ()))
+        doubt = {"disputed": doubtful} if doubtful else {}
+        points.append({"kind": list(kinds).index(tuple(kind.values())), **_point(record), **doubt})
     return {
         **CONTENT,
         "apart": series.APART,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from itertools import combinations
 from typing import Literal
 
@@ -13,6 +14,10 @@ Quantity = Literal[
     "wer", "latency_s", "energy_j_per_sample", "flops", "latency_percent", "flops_percent", "energy_percent"
 ]
 Kind = Literal["report", "log"]
+
+
+Disputed = Collection[tuple[str, Quantity]]
+"""Figures of reports by the key of their record, that errors and warnings of the audit are about."""
 
 
 class Figure(Frozen):

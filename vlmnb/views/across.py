@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
     Attributes:
         change: Compared with the first of its model and data set.
-        doubted: Whether the answers differ between the two rows of a report.
+        doubt: Why the ratio of two figures of a report is doubtful; empty if nothing is known.
         changed: Whether an optimization changes more answers than the original's own noise.
     """
 
@@ -48,17 +48,18 @@ class Row(NamedTuple):
     record: Record
     change: Change | None
     link: str = ""
-    doubted: bool = False
+    doubt: str = ""
     changed: bool = False
 
 
 def rows(
     axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str, str], links: Mapping[str, str],
-    noise_floor: float, doubted: Collection[tuple[str, str]] = (), changed: Collection[str] = (),
+    noise_floor: float, doubt: Callable[[Record, Record], str] = lambda low, high: "",
+    changed: Collection[str] = (),
 ) -> list[Row]:  # fmt: skip
     """Return the rows of models by name, each compared with the first row of its data set and batch size.
 
-    ``doubted``: the keys of every two records of a report between which answers differ; ``changed``: those of
+    ``doubt`` returns why the ratio of two records is doubtful, or nothing; ``changed``: the keys of
     optimizations that change answers beyond the noise.
     """
     made, of = [], axes.AXES[axis]
@@ -68,8 +69,8 @@ def rows(
             kind = record.cell.dataset, record.cell.batch_size * of.against_original
             low = first.setdefault(kind, record) if record.latency_s is not None else record
             change = None if low is record else series.change(low, record, noise_floor)
-            differ = (low.key, record.key) in doubted
-            made.append(Row(titles[name], record, change, links[name], differ, record.key in changed))
+            why = doubt(low, record) if change else ""
+            made.append(Row(titles[name], record, change, links[name], why, record.key in changed))
     return made
 
 
@@ -148,7 +149,7 @@ def sentences(axis: str, shown: Sequence[Row]) -> str:
         said = (
             say("findings", "per_image", change=change, scale=scale)
             + say("findings", "steps", change=change)
-            + DISPUTED * row.doubted
+            + DISPUTED * bool(row.doubt)
             + CHANGED * row.changed
         )
         certain.append(f"{who} {said}")
@@ -236,8 +237,8 @@ def _compared(row: Row) -> Field:
         return Field(FIRST) if row.record.latency_s is not None else missing(row.record)
     scale = change.low.cell.batch_size / change.high.cell.batch_size
     found, key, mark = change.difference, row.record.key, findings.verdict_mark(change, scale)
-    if row.doubted:
-        mark = joined(mark, Mark(DISPUTED, "; the answers differ, too, so this may be more than the setting"))
+    if row.doubt:
+        mark = joined(mark, Mark(DISPUTED, f"; {row.doubt}: The reports, checked, says why"))
     if found is None:
         return marked(Field(f"{scale * change.ratio:.2f} times", "without an interval", key), mark)
     ends, why = (

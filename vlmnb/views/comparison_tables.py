@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations
 
@@ -19,7 +19,7 @@ from vlmnb.analysis.pareto import Compared
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.quality import captions
 from vlmnb.records.record import Record
-from vlmnb.records.reported import Quantity
+from vlmnb.records.reported import Disputed, Quantity
 from vlmnb.stats.formatting import format_si
 from vlmnb.views import detail_table, fields, marks
 from vlmnb.views.fields import UNPRINTED, Show, value
@@ -29,7 +29,7 @@ from vlmnb.views.templates import clear_of, say
 Column = tuple[str, str, Show]
 """Heading, data set (empty: the one that speed is read from), and what makes the field of a record."""
 
-ACTIVATIONS, PEAK = "Activations", "Measured peak"
+LATENCY, ACTIVATIONS, PEAK = "Latency, s per batch", "Activations", "Measured peak"
 WHOLE_PROCESS = "known for a GPU only: on a CPU the peak is that of the process with all its libraries"
 MEMORY: tuple[Column, ...] = (
     ("Weights", "", fields.memory("weights_bytes", "as stored in memory; counted")),
@@ -69,18 +69,15 @@ HELD: Column = (
     ),
 )
 QUANTITIES: dict[str, Quantity] = {
-    "Latency, s per batch": "latency_s",
+    LATENCY: "latency_s",
     "Energy, J per sample": "energy_j_per_sample",
     "FLOPs per batch": "flops",
     "WER": "wer",
 }
 """The quantity of a column that the audit may dispute, by its heading."""
 
-Disputed = Collection[tuple[str, Quantity]]
-"""Figures of reports by the key of their record: errors and warnings of the audit are about them."""
-
 SPEED: tuple[Column, ...] = (
-    ("Latency, s per batch", "", fields.latency),
+    (LATENCY, "", fields.latency),
     ("Energy, J per sample", "", fields.energy),
 )
 
@@ -137,8 +134,8 @@ def headline_table(results: Sequence[BaseResult]) -> Table:
     return _table(f"{_cost_caption(results)} {chance(results)}".rstrip(), results, columns)
 
 
-def points_table(results: Sequence[BaseResult]) -> Table:
-    """Make the table of the figure: every point with its intervals and its record."""
+def points_table(results: Sequence[BaseResult], disputed: Disputed = ()) -> Table:
+    """Make the table of the figure: every point with intervals and its record, disputed ones marked."""
     plotted = [
         (each.model.title, record)
         for name in dataset_names(results)
@@ -148,8 +145,8 @@ def points_table(results: Sequence[BaseResult]) -> Table:
     columns: list[tuple[str, Callable[[tuple[str, Record]], Field]]] = [
         ("Model", lambda pair: Field(pair[0], words=True)),
         ("Data set", lambda pair: fields.dataset(pair[1].cell)),
-        ("Latency, s per batch", lambda pair: fields.latency(pair[1])),
-        ("Quality", lambda pair: (fields.wer if _by_wer(pair[1]) else detail_table.accuracy)(pair[1])),
+        (LATENCY, lambda pair: _printed(fields.latency(pair[1]), LATENCY, pair[1], disputed)),
+        ("Quality", lambda pair: _quality(pair[1], disputed)),
         ("Which", lambda pair: Field("WER" if _by_wer(pair[1]) else "accuracy", words=True)),
         ("Record", lambda pair: fields.record_key(pair[1])),
     ]
@@ -222,6 +219,12 @@ def _cider(record: Record) -> Field:
     if captions.is_captioning(record.cell.dataset):
         return detail_table.cider(record)
     return without("the answers are no captions", record.key)
+
+
+def _quality(record: Record, disputed: Disputed) -> Field:
+    if _by_wer(record):
+        return _printed(fields.wer(record), "WER", record, disputed)
+    return detail_table.accuracy(record)
 
 
 def _by_wer(record: Record) -> bool:

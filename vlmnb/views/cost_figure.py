@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from vlmnb import models
 from vlmnb.records.record import Record
-from vlmnb.records.reported import Quantity
+from vlmnb.records.reported import Disputed, Quantity
 from vlmnb.views import fields, marks
 from vlmnb.views.fields import Show
 from vlmnb.views.figure_style import INK, look, plain_log, svg, themed
@@ -47,7 +47,7 @@ def figure(found: Mapping[str, Sequence[Record]], titles: Mapping[str, str]) -> 
 
 def points(
     found: Mapping[str, Sequence[Record]], titles: Mapping[str, str], caption: str,
-    disputed: Collection[tuple[str, Quantity]] = (),
+    disputed: Disputed = (),
 ) -> Table:  # fmt: skip
     """Make the table of the points of :func:`figure`; disputed figures of reports are marked."""
 

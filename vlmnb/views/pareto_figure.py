@@ -17,6 +17,7 @@ from vlmnb.analysis.base_configuration import (
 from vlmnb.analysis.pareto import Order, Point
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.records.record import Record
+from vlmnb.records.reported import Disputed
 from vlmnb.stats import intervals
 from vlmnb.stats.formatting import enumerated
 from vlmnb.views import comparison_tables, cost_figure, fields, repeat_table, table
@@ -100,13 +101,20 @@ def caption(results: Sequence[BaseResult]) -> str:
     )  # fmt: skip
 
 
-def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult]) -> str:
-    """Return a set-up's figure, what it says, and its points, as Markdown; empty for one model alone."""
+def blocks(
+    records: Iterable[Record], setup: Setup, results: Sequence[BaseResult], disputed: Disputed = ()
+) -> str:
+    """Return a set-up's figure, what it says, and its points, as Markdown; empty for one model alone.
+
+    Disputed figures of reports are marked in the table of the points.
+    """
     if not pareto.panels(results):
         return ""
     if of_length(results):
         said = say("pareto", "length")
-        made = cost_figure.points(*_costs(results), "What the figure shows, at the base configuration")
+        made = cost_figure.points(
+            *_costs(results), "What the figure shows, at the base configuration", disputed
+        )
         alt = f"Joules against milliseconds per image, {setup.title}."
         drawn = _drawn(setup, alt, say("pareto", "cost_figure", size=BASE_BATCH_SIZE))
         return f"{said}\n\n{drawn}\n\n{table.points(made)}"
@@ -119,7 +127,7 @@ def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult
     said = "\n".join(f"- {plain(line)}" for line in lines)
     if not of_reports(results):
         said += f"\n\n{table.render(comparison_tables.pairs_table(results, floor))}"
-    return f"{drawn}\n\n{said}\n\n{table.points(comparison_tables.points_table(results))}"
+    return f"{drawn}\n\n{said}\n\n{table.points(comparison_tables.points_table(results, disputed))}"
 
 
 def lead(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult], *, small: bool) -> str:

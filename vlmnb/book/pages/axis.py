@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from markupsafe import Markup
 
@@ -72,7 +73,7 @@ def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[
         links = {model: f"../{folder}/{paths.model_folder(model)}/{axis}.html" for model in models}
         rows = across.rows(
             axis, models, titles, links, floor.value,
-            disputed.doubted(content.disputed, content.records), _changed(content, axis, models),
+            partial(_doubt, content), _changed(content, axis, models),
         )  # fmt: skip
         file = f"figures/{name(axis)}-{setup.source}-{setup.hardware}-{setup.device or 'all'}.svg"
         drawn, shows = across.figure(axis, models, titles)
@@ -108,6 +109,13 @@ def _apart(rows: Sequence[across.Row]) -> bool:
     """Return whether rows are compared that took no turns with one another."""
     compared = [row.change for row in rows if row.change]
     return any(not matching.in_turns(change.low, change.high) for change in compared)
+
+
+def _doubt(content: Content, low: Record, high: Record) -> str:
+    """Return why the ratio of two times is doubtful; empty if nothing is known."""
+    whole = [record for record in content.records if record.key in (low.key, high.key)]
+    found = disputed.of_ratio(content.disputed, whole, low.key, high.key)
+    return found.why if found else ""
 
 
 def _changed(content: Content, axis: str, models: dict[str, list[Record]]) -> set[str]:

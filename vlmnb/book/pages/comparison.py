@@ -118,7 +118,7 @@ def sections(content: Content, model: str = "") -> list[dict[str, object]]:
             "notes": Markup(
                 footnotes.reasons([r for each in results for r in each.records.values()], remarks=False)
             ),
-            "figure": Markup(pareto_figure.blocks(records, setup, results)),
+            "figure": Markup(pareto_figure.blocks(records, setup, results, doubts)),
             "computed": _computed(results) if setup.source == "reports" else "",
         }
         for setup, results in _groups(records)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from vlmnb import models, paths
-from vlmnb.book import explorer
+from vlmnb.book import disputed, explorer
 from vlmnb.book.content import Content, axis_title
 from vlmnb.book.rendering import render
 from vlmnb.views.figure_style import look
@@ -23,12 +23,14 @@ def page(content: Content) -> str:
         "explore.md", any=bool(content.records), prices=explorer.CONTENT["prices"],
         reported=[name for name in full_size if any(r.reported and r.cell.model == name for r in of_them)],
         own=[record for record in of_them if record.source == "measured" and record.latency_s],
+        disputed=any(finding.level != "note" for finding in content.disputed),
     )  # fmt: skip
 
 
 def script(content: Content) -> bytes:
     """Return the data as a script, because a page opened as a file may not read other files."""
-    found = explorer.data(content.records, content.turns)
+    doubts = disputed.figures(content.disputed, content.records)
+    found = explorer.data(content.records, content.turns, doubts)
     found["marks"] = {}
     for model in content.models:
         color, marker = look(model, models.registry())
