@@ -251,12 +251,15 @@ def test_optimizations_that_are_equal_share_no_sentence_with_those_within_the_no
     assert "may be noise" in noise
 
 
-def test_answers_that_only_the_log_of_a_report_has_are_in_the_sentence_on_its_optimization() -> None:
+def test_answers_that_only_the_log_of_a_report_has_are_in_its_sentences() -> None:
     plan, found = shown("qwen2.5-vl-3b", "optimization")
     compiled, flash = findings.text("optimization", plan.cells, found).splitlines()
     assert "WER stays 31.9" in compiled
     assert "the answers changed" in flash
     assert "31.9 to 56.9" in flash
+    plan, found = shown("qwen2.5-vl-3b", "batch_size")
+    (ends,) = findings.text("batch_size", plan.cells, found).splitlines()
+    assert "28.2 to 11.1" in ends
 
 
 @pytest.mark.parametrize(

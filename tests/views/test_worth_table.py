@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from background import disturbed
-from factory import STEADY, absent, but, cell
+from factory import STEADY, absent, answers, but, cell
 from savings import HALF, original, reduced
 
 from vlmnb.analysis import worth
@@ -81,8 +81,14 @@ def test_each_way_is_a_line_that_ends_at_the_original() -> None:
     assert {way: [p.kept for p in line] for way, line in lines.items()} == {
         "random": [16, 32, 64], "grid": [16, 32, 64]
     }  # fmt: skip
-    assert token_figure.beaten(lines) == [], "the same answers are no better"
+    assert token_figure.beaten(lines) == {}, "the same answers are no better"
     assert len(token_figure.points(lines).rows) == 5, "the original once"
+    told = len(records[0].answers)
+    worse = [one._replace(record=but(one.record, answers=answers(told, told - 1))) for one in lines["random"]]
+    better = {**lines, "random": worse}
+    better["grid"] = [one for one in lines["grid"] if one.kept != 32]
+    assert token_figure.beaten(better) == {"grid": [16]}, "only the numbers that both kept"
+    assert "grid (16)" in token_figure.caption(better)
     assert token_figure.figure(lines).axes[0].get_xlim()[0] == 0
     assert "No way to choose" in token_figure.caption(lines)
     assert "random" not in token_figure.caption({"random": lines["random"]}), "nothing to compare it with"

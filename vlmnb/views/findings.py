@@ -72,7 +72,8 @@ def text(
         elif own.against_original:
             lines += _compared(changes, part[0].cell.batch_size, by_cell(records))
         else:
-            lines.append(_from_end_to_end(prefix, own, changes[0], part, noise_floor))
+            whole = by_cell(records)
+            lines.append(_from_end_to_end(prefix, own, changes[0], part, noise_floor, whole))
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -162,10 +163,14 @@ def _compared(changes: Sequence[Change], batch_size: int, whole: Mapping[Cell, R
     lines = []
     for same in groups.values():
         aside = same[0].low.cell.batch_size != batch_size
-        logged = tuple(whole[one.cell].wer for one in (same[0].low, same[0].high) if one.reported)
+        logged = _logged(same[0], whole)
         macro, most = "tied" if len(same) > 1 else "compared", max(each.within() or 0.0 for each in same)
         lines.append(say("findings", macro, changes=same, aside=aside, logged=logged, most=most))
     return lines
+
+
+def _logged(change: Change, whole: Mapping[Cell, Record]) -> tuple[float | None, ...]:
+    return tuple(whole[one.cell].wer for one in (change.low, change.high) if one.reported)
 
 
 def _ordered(axis: Axis, part: Sequence[Record]) -> list[Record]:
@@ -173,14 +178,15 @@ def _ordered(axis: Axis, part: Sequence[Record]) -> list[Record]:
 
 
 def _from_end_to_end(
-    title: str, axis: Axis, change: Change, part: Sequence[Record], noise_floor: float
-) -> str:
+    title: str, axis: Axis, change: Change, part: Sequence[Record], noise_floor: float,
+    whole: Mapping[Cell, Record],
+) -> str:  # fmt: skip
     quantities = BY_SAMPLE if axis.varies == "batch_size" else ("latency_s", "wer")
     between = series.extremes(_ordered(axis, part), noise_floor, quantities)
     joules = [fields.energy(r).text for r in (change.low, change.high) if r.energy_j_per_sample]
     return say(
         "findings", "ends", title=title, axis=axis, change=change, between=between,
-        joules=joules if len(joules) == 2 else (),
+        joules=joules if len(joules) == 2 else (), logged=_logged(change, whole),
     )  # fmt: skip
 
 

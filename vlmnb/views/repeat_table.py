@@ -15,13 +15,18 @@ from vlmnb.views.fields import Column, value
 from vlmnb.views.table import Field, Table, declared
 from vlmnb.views.templates import say
 
-FIRST = "first"
+SHOWN = "on other pages"
 """The measurement that other pages show, in the column of the repeats' numbers."""
 
 COLUMNS: tuple[Column, ...] = (
     ("Data set", lambda record: fields.dataset(record.cell)),
     ("Answers", lambda record: Field(record.cell.length, words=True)),
-    ("Repeat", lambda record: Field(str(record.cell.repeat) if record.cell.repeat else FIRST)),
+    (
+        "Repeat",
+        lambda record: Field(
+            str(record.cell.repeat) if record.cell.repeat else SHOWN, words=not record.cell.repeat
+        ),
+    ),
     ("Latency, s per batch", fields.latency),
     ("Preprocessing, s (% of both)", fields.preprocessing),
     ("Verdict", detail_table.verdict),

@@ -94,18 +94,20 @@ def caption(drawn: Lines) -> str:
     )  # fmt: skip
 
 
-def beaten(drawn: Lines) -> list[str]:
+def beaten(drawn: Lines) -> dict[str, list[int]]:
     """Return the ways whose score is above that of the random choice at each number of tokens of both.
+
+    With each way stand these numbers.
 
     Above means that the interval of one does not hold the other's value.
     """
     random = {p.kept: value for p in drawn.get("random", ()) if (value := _score(p.record))}
-    found = []
+    found = {}
     for way, points in drawn.items():
         own = {p.kept: value for p in points if p.way != ORIGINAL and (value := _score(p.record))}
-        shared = [kept for kept in own if kept in random]
+        shared = sorted(kept for kept in own if kept in random)
         if way != "random" and shared and all(own[n].low > random[n].value for n in shared):
-            found.append(way)
+            found[way] = shared
     return found
 
 
