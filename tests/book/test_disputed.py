@@ -18,7 +18,7 @@ from vlmnb.book.content import Content, Page
 from vlmnb.book.pages import audit, axis, comparison, first, model, run
 from vlmnb.records import record_file
 from vlmnb.records.record import Record
-from vlmnb.views import axis_figure, marks
+from vlmnb.views import axis_figure, marks, templates
 
 QWEN = "qwen2.5-vl-3b"
 
@@ -41,6 +41,9 @@ def test_a_page_of_a_report_lists_the_findings_about_its_own_figures(reported: l
     checked = audit.page(reported, "reports")
     for number in range(1, len(found) + 1):
         assert checked.count(f'id="finding-{number}"') == checked.count(f'"#finding-{number}"') == 1
+    headings = [line.removeprefix("### ") for line in checked.splitlines() if line.startswith("### ")]
+    said = [templates.plain(disputed.halves(finding)[0]) for finding in found]
+    assert headings == said, "a heading states the finding"
 
 
 def test_a_page_of_records_that_name_an_earlier_transcript_has_no_link_to_it(reported: list[Record]) -> None:

@@ -56,6 +56,13 @@ def sentence(finding: Finding) -> str:
     return f"{_parts(finding)[0]}."
 
 
+def halves(finding: Finding) -> tuple[str, str]:
+    """Return the first clause of what was found, as a heading, and all the rest, which may be nothing."""
+    clause, _ = _parts(finding)
+    rest = finding.meaning[len(clause) :].lstrip(".:; ")
+    return clause, f"{rest[:1].upper()}{rest[1:]}"
+
+
 def _parts(finding: Finding) -> tuple[str, str]:
     """Return the first clause of what was found, and the rest of its first sentence."""
     first = re.split(r"(?<=[a-z0-9%)])\. ", finding.meaning)[0]

@@ -91,7 +91,7 @@ def page(
         "audit.md", overview=overview, source=source,
         records=sum(record.source == source for record in records), groups=groups, titles=TITLES,
         headings={name: _heading(name) for name in rules}, tallies=tallies, fold=FOLDED,
-        statements=rules,
+        statements=rules, halves={number: disputed.halves(one) for number, one in enumerate(found, start=1)},
         counts=", ".join(formatting.counted(levels[level], level) for level in LEVELS),
         rules=[(code(name), says, of_rules[name]) for name, says in rules.items()],
     )  # fmt: skip
