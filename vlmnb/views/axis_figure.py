@@ -11,6 +11,7 @@ from vlmnb.data import catalogue
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
+from vlmnb.stats.formatting import enumerated
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.fields import Column
 from vlmnb.views.figure_style import INK, from_zero, look, themed
@@ -66,6 +67,13 @@ def plot(axis: str, shown: Sequence[Record]) -> Figure | None:
     return figure
 
 
+def alt(axis: str, figure: Figure) -> str:
+    """Return what the panels of a figure show."""
+    titles = [panel.get_ylabel().partition(",")[0] for panel in figure.axes]
+    named = enumerated([title if title[:2].isupper() else title[:1].lower() + title[1:] for title in titles])
+    return f"{named[:1].upper()}{named[1:]} by {axes.AXES[axis].noun}."
+
+
 def points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """Make the table of the figure: one row per cell that is drawn, one column per panel."""
     found = findings.measured(axis, cells, records)
@@ -96,8 +104,7 @@ def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
         beside = 0 if of.numeric else (number + 0.5) * WIDTH / len(names) - WIDTH / 2
         at = [(v if of.numeric else values.index(v)) + beside for v in (of.value(r.cell) for r in own)]
         heights, ends = [float(getattr(r, name)) for r in own], [_ends(r, name) for r in own]
-        reach = [[max(y - low, 0) for y, (low, _) in zip(heights, ends, strict=True)],
-                 [max(high - y, 0) for y, (_, high) in zip(heights, ends, strict=True)]]  # fmt: skip
+        reach = list(zip(*map(_reach, heights, ends), strict=True)) or [(), ()]
         title, drawn = dataset_title(dataset), look(dataset, catalogue.CATALOGUE)
         if of.numeric:
             panel.errorbar(
@@ -141,6 +148,12 @@ def number_axis(panel: Any, axis: str, values: Sequence[Any]) -> None:
     crowded = len(values) > 5 and not of.numeric  # names that would overlap
     turned: Any = {"rotation": 35, "ha": "right"} if crowded else {}
     panel.set_xticks(values if of.numeric else range(len(values)), map(of.shown, values), **turned)
+
+
+def _reach(height: float, ends: tuple[float, float]) -> tuple[float, float]:
+    """Return how far an interval reaches below and above; without a width it is none, and has no whiskers."""
+    low, high = ends
+    return (max(height - low, 0.0), max(high - height, 0.0)) if low < high else (math.nan, math.nan)
 
 
 def _ends(record: Record, name: str) -> tuple[float, float]:

@@ -87,10 +87,9 @@ def caption(records: Sequence[Record]) -> str:
 
 def figure(records: Sequence[Record]) -> Figure:
     """Draw shares by component and batch size; of the largest batch time over depth, and the roofline."""
-    import seaborn as sns
     from matplotlib import pyplot
 
-    colors = dict(zip(TITLES, sns.color_palette(figure_style.PALETTE), strict=False))
+    colors = dict(zip(TITLES, figure_style.COLORS, strict=True))
     found = [(record.cell.batch_size, record.layers) for record in records if record.layers]
     with figure_style.themed():
         drawing, panels = pyplot.subplots(1, 3, figsize=(13, 4.4), layout="constrained")

@@ -25,11 +25,8 @@ STYLE: Any = {
 }  # fmt: skip
 """What every figure changes of seaborn's style."""
 
-PALETTE = "colorblind"
-"""seaborn's palette for color-blind eyes."""
-
 COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
-"""Okabe and Ito's palette, which color-blind eyes can distinguish, in shades for light and dark ground."""
+"""Okabe and Ito's palette, which color-blind eyes can distinguish, 3 to 1 on a light and on a dark ground."""
 
 MARKERS = ("o", "s", "^", "D", "*", "P")
 
@@ -39,7 +36,7 @@ WIDE_PT = 450.0
 
 
 class Look(NamedTuple):
-    """Color and marker of a model or of a data set, the same in every figure of the book."""
+    """Color and marker of a model, a data set or a way, the same in every figure of the book."""
 
     color: str
     marker: str

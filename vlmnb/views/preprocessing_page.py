@@ -23,6 +23,7 @@ HEADS = (
     "Batch size", "Pixels by", "Threads", "Preprocessing, s per batch", "Model, s per batch", "% of both",
     "Model waits", "Energy, J per sample", *(f"{step.capitalize()}, ms" for step in STEPS),
 )  # fmt: skip
+MODEL = "model"
 TITLES = {"pil": "PIL", "torchvision": "torchvision", "cached": "kept pixels"}
 
 
@@ -48,18 +49,18 @@ def figure(records: Sequence[Record]) -> Figure:
     from matplotlib import pyplot
 
     with figure_style.themed():
-        import seaborn as sns
-
         drawing, panel = pyplot.subplots(figsize=(6.5, 4), layout="constrained")
         drawn = _series(records)
-        for color, (label, found) in zip(
-            sns.color_palette(figure_style.PALETTE, len(drawn)), drawn.items(), strict=True
-        ):
+        counts = [label.partition(", ")[2] for label in drawn]
+        for label, found in drawn.items():
+            backend, _, threads = label.partition(", ")
+            color = figure_style.look(backend, (MODEL, *TITLES.values())).color
+            marker = figure_style.look(threads, dict.fromkeys(counts)).marker
             panel.errorbar(
                 [record.cell.batch_size for record, _ in found], [each.median for _, each in found],
                 yerr=[[x.median - x.low for _, x in found], [x.high - x.median for _, x in found]],
-                label=label, color=color, marker="o", markersize=4, capsize=2,
-                linestyle="--" if label == "model" else "-",
+                label=label, color=color, marker=marker, markersize=5, capsize=2,
+                linestyle="--" if label == MODEL else "-",
             )  # fmt: skip
         sizes = sorted({record.cell.batch_size for record in records})
         panel.set_xscale("log", base=2)
@@ -78,7 +79,7 @@ def points(records: Sequence[Record]) -> Table:
         (
             Field(str(record.cell.batch_size)),
             Field(label, words=True),
-            fields.seconds(found, record.key, "batches" if label == "model" else "rounds"),
+            fields.seconds(found, record.key, "batches" if label == MODEL else "rounds"),
             fields.record_key(record),
         )
         for label, drawn in _series(records).items()
@@ -140,7 +141,7 @@ def _series(records: Sequence[Record]) -> dict[str, list[tuple[Record, intervals
     for record in records:
         if record.preprocessing is None or (model := preparation.model_s(record)) is None:
             continue
-        found.setdefault("model", []).append((record, model))
+        found.setdefault(MODEL, []).append((record, model))
         for way in record.preprocessing.ways:
             if way.round_s:
                 seconds = intervals.median_interval(preparation.batch_s(record, way))

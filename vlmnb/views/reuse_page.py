@@ -41,18 +41,15 @@ def figure(records: Sequence[Record]) -> Figure:
     from matplotlib import pyplot
 
     with figure_style.themed():
-        import seaborn as sns
-
         drawing, panel = pyplot.subplots(figsize=(6.5, 4), layout="constrained")
-        for color, (way, drawn) in zip(
-            sns.color_palette(figure_style.PALETTE), _series(records).items(), strict=False
-        ):
+        for way, drawn in _series(records).items():
+            look = figure_style.look(way, KEPT)
             at = [record.cell.questions for record, _ in drawn]
             found = [picture_reuse.cost(record, asked) for record, asked in drawn]
             panel.errorbar(
                 at, [each.median for each in found],
                 yerr=[[x.median - x.low for x in found], [x.high - x.median for x in found]],
-                label=KEPT[way], color=color, marker="o", markersize=4, capsize=2,
+                label=KEPT[way], color=look.color, marker=look.marker, markersize=5, capsize=2,
             )  # fmt: skip
         panel.set_xscale("log", base=2)
         ticks = sorted({record.cell.questions for record in records})

@@ -19,7 +19,7 @@ from vlmnb.stats import formatting
 from vlmnb.stats.formatting import counted, format_si
 from vlmnb.views import fields, marks
 from vlmnb.views.fields import COUNTED, Column, Show, memory, value
-from vlmnb.views.figure_style import INK, PALETTE, themed
+from vlmnb.views.figure_style import COLORS, INK, themed
 from vlmnb.views.marks import Mark, joined, marked
 from vlmnb.views.table import MISSING, Field, Table, declared, missing, without
 from vlmnb.views.templates import say
@@ -129,10 +129,9 @@ def bars(cells: Sequence[Cell], records: Sequence[Record]) -> list[Bar]:
 
 def figure(drawn: Sequence[Bar]) -> Figure:
     """Draw MFU and MBU of each setting as bars, with their intervals and marks."""
-    import seaborn as sns
     from matplotlib import pyplot
 
-    mfu, mbu = sns.color_palette(PALETTE, 2)
+    mfu, mbu = COLORS[:2]
     with themed():
         sketch, place = pyplot.subplots(figsize=(9, 0.9 + 0.42 * len(drawn)))
         for i, bar in enumerate(drawn):
@@ -150,6 +149,11 @@ def figure(drawn: Sequence[Bar]) -> Figure:
         place.grid(visible=True, axis="x")
         sketch.tight_layout()
     return sketch
+
+
+def signs(drawn: Sequence[Bar]) -> str:
+    """Return the signs that stand at bars of the figure."""
+    return joined(*(mark for bar in drawn for mark in (bar.mfu_mark, bar.mbu_mark))).sign
 
 
 def cut(drawn: Sequence[Bar]) -> int:

@@ -92,7 +92,7 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
         n = [len(bar.record.full_batches_s) for bar in drawn]
         caption = say(
             "roofline", "figure", found=limits, label=label, n=n,
-            marked=any(bar.mfu_mark.sign or bar.mbu_mark.sign for bar in drawn), cut=roofline.cut(drawn),
+            signs=roofline.signs(drawn), cut=roofline.cut(drawn),
         )  # fmt: skip
         _show(say("roofline", "text", found=limits, label=label))
         alt = "Bars: the shares of both peak rates that each setting reaches."
@@ -111,7 +111,7 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
     caption = findings.caption(plan.axis.name, cells, found, _noise_floor(plan, found).value)
     if len(cells) < len(every):
         caption += " Other batch sizes: in the tables."
-    alt = f"Panels of latency, energy, word error rate and FLOPs by {plan.axis.noun}."
+    alt = axis_figure.alt(plan.axis.name, figure)
     _show("## Plot")
     _figure(figure, alt, caption, axis_figure.points(plan.axis.name, cells, found))
 
@@ -189,7 +189,7 @@ def show_details(plan: Plan, found: list[Record]) -> None:
         _show(logged)
         figure = axis_figure.plot(plan.axis.name, report_tables.in_log(plan.axis.name, cells, found))
         if figure:
-            alt = f"Panels of what only the raw log has, by {plan.axis.noun}."
+            alt = f"{axis_figure.alt(plan.axis.name, figure)} Only the raw log has these figures."
             _figure(figure, alt, say("captions", "log_figure"), None)  # its points are the table above
     printed = report_tables.figures(plan.axis.name, cells, found)
     _show(

@@ -11,9 +11,10 @@ from vlmnb.files import plain_yaml
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
+from vlmnb.spec.optimizations import visual_tokens
 from vlmnb.stats.intervals import Interval
 from vlmnb.views import detail_table, fields
-from vlmnb.views.figure_style import PALETTE, from_zero, themed
+from vlmnb.views.figure_style import INK, Look, from_zero, look, themed
 from vlmnb.views.table import Field, Table, declared
 from vlmnb.views.templates import say
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ORIGINAL = "all"
+WAYS = (*visual_tokens.WAYS, "pool")
 
 
 class Point(NamedTuple):
@@ -56,10 +58,8 @@ def lines(cells: Sequence[Cell], records: Sequence[Record]) -> Lines:
 
 def figure(drawn: Lines) -> Figure:
     """Draw the score and the time to first token over the image tokens kept, medians with 95 % intervals."""
-    import seaborn as sns
     from matplotlib import pyplot
 
-    colors = sns.color_palette(PALETTE, len(drawn))
     panels: list[tuple[str, Callable[[Record], Interval | None]]] = [
         ("Score (accuracy, else 1 - WER)", _score), ("Time to first token, s", _first_token)
     ]  # fmt: skip
@@ -67,20 +67,31 @@ def figure(drawn: Lines) -> Figure:
         made, grid = pyplot.subplots(1, 2, figsize=(9, 3.4))
         for panel, (title, read) in zip(grid, panels, strict=True):
             for i, (way, line) in enumerate(drawn.items()):
-                known = [(p.kept, value) for p in line if (value := read(p.record))]
-                shift = 1 + 0.015 * (i - (len(drawn) - 1) / 2)
-                panel.errorbar(
-                    [kept * shift for kept, _ in known], [value.value for _, value in known],
-                    yerr=[[v.value - v.low for _, v in known], [v.high - v.value for _, v in known]],
-                    label=way, color=colors[i], marker="o", markersize=4, linewidth=1, capsize=2,
-                )  # fmt: skip
+                own = look(way, WAYS)
+                known = [(p, value) for p in line if (value := read(p.record))]
+                at, heights = [p.kept for p, _ in known], [value.value for _, value in known]
+                panel.plot(at, heights, color=own.color, linewidth=1)
+                # Intervals of one number of tokens lie on one another: each way has caps of another width.
+                _points(panel, [of for of in known if of[0].way != ORIGINAL], way, own, 2 + 1.5 * i)
+            ends = [of for of in known if of[0].way == ORIGINAL]
+            _points(panel, ends, ORIGINAL, Look(INK, "s"), 2)
             panel.set_xlabel("Image tokens kept")
             panel.set_ylabel(title)
             panel.set_xlim(left=0)
             from_zero(panel)
-        grid[0].legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=5)
+        grid[0].legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=6)
         made.tight_layout()
     return made
+
+
+def _points(panel: Any, known: Sequence[tuple[Point, Interval]], label: str, own: Look, cap: float) -> None:
+    values = [value for _, value in known]
+    panel.errorbar(
+        [p.kept for p, _ in known], [v.value for v in values],
+        yerr=[[v.value - v.low for v in values], [v.high - v.value for v in values]],
+        label=label, color=own.color, marker=own.marker, markersize=5, linestyle="", elinewidth=1,
+        capsize=cap,
+    )  # fmt: skip
 
 
 def caption(drawn: Lines) -> str:
