@@ -13,6 +13,9 @@ _PLAIN = {
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq", "merge")
 }
 
+_FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Ten times as fast, where PyYAML has it; its errors say less."""
+
 
 def load(path: Path) -> Any:
     """Return the content of a YAML file.
@@ -74,7 +77,7 @@ def _tree(path: Path) -> yaml.Node | None:
         raise UserError(f"{path} is {kind}")
     try:
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = _composed(text)
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: this is no UTF-8 text") from None
@@ -88,6 +91,13 @@ def _tree(path: Path) -> yaml.Node | None:
     if node is not None:
         _check(path, node, set())
     return node
+
+
+def _composed(text: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=_FAST)
+    except yaml.YAMLError:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 def _check(path: Path, node: yaml.Node, checked: set[int]) -> None:
