@@ -22,8 +22,7 @@ from vlmnb.records import record_file
 from vlmnb.records.parts import Provenance
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, planning
-from vlmnb.stats import formatting
-from vlmnb.views import answer_tables, findings, repeat_table, show
+from vlmnb.views import answer_tables, findings, repeat_table, show, templates
 from vlmnb.views.templates import say
 
 
@@ -75,7 +74,7 @@ def test_windows_that_others_disturbed_are_no_repeats() -> None:
     page = machine_page.page(Content(tuple(calm)))
     assert "delete their records" not in page
     assert known is not None
-    assert f"**{formatting.percent(known)} %** on test-machine" in page, (
+    assert f"**{templates.percent(known)} %** on test-machine" in page, (
         "the floor that all pages compare with"
     )
 
@@ -150,7 +149,7 @@ def test_the_first_measurement_counts_as_a_window_minutes_away_in_whatever_calls
     assert across_records.noise_floors([first, *repeats]) == {("test-machine", "cpu"): known}
     assert {kind["floor"] for kind in explorer.data([first, *repeats])["kinds"]} == {known}
     page = machine_page.page(Content((first, *repeats)))
-    assert f"**{formatting.percent(known)} %** on test-machine" in page
+    assert f"**{templates.percent(known)} %** on test-machine" in page
     assert "10 min 3 s" in page
     said: list[Any] = []
     monkeypatch.setattr(show, "display", said.append)
@@ -158,7 +157,7 @@ def test_the_first_measurement_counts_as_a_window_minutes_away_in_whatever_calls
     assert "4 windows" in said[0].data
     assert "10 min 3 s" in said[0].data
     shown = repeat_table.table([first, *repeats])
-    assert [row[2].text for row in shown.rows] == ["first", "1", "2", "3"]
+    assert [row[2].text for row in shown.rows] == [repeat_table.SHOWN, "1", "2", "3"]
 
 
 def test_sentences_take_the_machines_own_threshold() -> None:

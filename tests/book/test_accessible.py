@@ -49,24 +49,27 @@ def window(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 ALL = bool(os.environ.get("VLMNB_ALL_PAGES"))
 """``make test-pages`` visits every page, ``make test`` those of one model and one report."""
+PARTS, PARTS_OF_ONE = ("reports/*", "runs/*"), ("reports/llava*", "runs/llava-tiny")
+"""Folders of pages in the book."""
 
 
 @pytest.mark.parametrize(
     "part",
     [
-        "*",
-        "generated/*",
-        *(["reports/*/*", "runs/*/*"] if ALL else ["reports/llava*/*", "runs/llava-tiny/*"]),
+        "search",
+        "book/*",
+        "book/generated/*",
+        *(f"book/{part}/*" for part in (PARTS if ALL else PARTS_OF_ONE)),
     ],
 )
 def test_a_page_has_no_failure_of_axe_does_not_scroll_sideways_and_has_large_targets(
     site: Path, window: Any, part: str
 ) -> None:
     page, phone = window
-    if not (ALL or phone or part == "*"):
+    if not (ALL or phone or part in ("search", "book/*")):
         pytest.skip("make test-pages visits these in the dark theme")
     failures = {}
-    for file in sorted((site / "book").glob(f"{part}.html")):
+    for file in sorted(site.glob(f"{part}.html")):
         page.goto(file.as_uri(), wait_until="load")
         page.add_style_tag(content="* { animation: none !important; transition: none !important; }")
         page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
@@ -87,6 +90,15 @@ def test_every_dash_of_the_built_book_has_its_reason(site: Path) -> None:
     found = {
         page.relative_to(site).as_posix(): len(untold.findall(page.read_text(encoding="utf-8")))
         for page in (site / "book").rglob("*.html")
+    }
+    assert {page: count for page, count in found.items() if count} == {}
+
+
+def test_every_header_of_a_table_says_what_it_is_the_header_of(site: Path) -> None:
+    without = re.compile(r"<th\b(?![^>]* scope=)[^>]*>")
+    found = {
+        page.relative_to(site).as_posix(): len(without.findall(page.read_text(encoding="utf-8")))
+        for page in site.rglob("*.html")
     }
     assert {page: count for page, count in found.items() if count} == {}
 

@@ -12,8 +12,7 @@ from vlmnb.analysis import base_configuration, repeatability
 from vlmnb.analysis.repeatability import NoiseFloor
 from vlmnb.book.content import Content
 from vlmnb.book.pages import comparison, first, status
-from vlmnb.stats import formatting
-from vlmnb.views import comparison_tables, pareto_figure
+from vlmnb.views import comparison_tables, pareto_figure, templates
 
 
 @pytest.mark.parametrize(("spread", "differing"), [(0.01, 3), (0.1, 1), (0.4, 0)])
@@ -36,7 +35,7 @@ def test_every_pair_of_models_is_judged_by_the_floor_of_the_machine(spread: floa
     assert len(outcomes) == 3
     assert set(outcomes) <= {"differs", "may be noise"}
     notice = pareto_figure.notice([*own, *repeats], setup, bookmaking.results(*own))
-    assert f"{formatting.percent(floor.value)} %" in notice
+    assert f"{templates.percent(floor.value)} %" in notice
     assert notice in shown
     assert notice in first.page(Content((*own, *repeats)))[0]
 

@@ -69,6 +69,7 @@ ORIGIN = "xmlns:xlink"
 
 MENDED = {
     '<summary><span class="toctree': '<summary aria-label="Pages of this chapter"><span class="toctree',
+    '<th class="head': '<th scope="col" class="head',
     '<div class="bd-sidebar-primary': '<div role="navigation" aria-label="Book" class="bd-sidebar-primary',
 }
 """Parts of the theme that a screen reader cannot name, and what takes their place."""
@@ -81,7 +82,7 @@ UNTOUCHED = re.compile(r"(<(script|style|pre)\b.*?</\2>|<[^>]*>)", re.DOTALL)
 
 UNITS = r"%|[mµ]?s|[mk]?J|k?W|k?Wh|[kMGT]?i?B|px|[kMGT]|[kMGT]?FLOPs?|GHz|°C"
 BROKEN = re.compile(
-    rf"(?<=\d) (?=(?:{UNITS})(?!\w))|(?<=≈) (?=\d)|(?<=[\w\])]) (?=[†‡⚑∅§⚠])|(?<=\bbatch) (?=\d)"
+    rf"(?<=\d) (?=(?:{UNITS})(?!\w))|(?<=≈) (?=\d)|(?<=[\w\])]) (?=[†‡⚑∅§⚠◇])|(?<=\bbatch) (?=\d)"
 )
 """A space at which no line may end: between a number and its unit, and before a mark."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from functools import cache, partial
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -58,6 +58,15 @@ def clear_of(value: float, neutral: float, decimals: int) -> str:
     return f"{value:.{decimals}f}"
 
 
+def percent(fraction: float) -> str:
+    """Return a fraction in percent with two digits, zeros at the end included, without the sign %.
+
+    >>> percent(0.0497), percent(0.546), percent(0.00196), percent(1.7)
+    ('5.0', '55', '0.20', '170')
+    """
+    return formatting.digits(100 * fraction, 2)
+
+
 def fence(text: str, language: str = "text") -> str:
     """Return a code block that its content cannot end."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
@@ -83,8 +92,7 @@ def environment(*, autoescape: bool) -> Environment:
         "enumerated": formatting.enumerated,
         "foreign": foreign,
         "millions": lambda count: f"{count / 1e6:.2f}",
-        "percent": formatting.percent,
-        "percent3": partial(formatting.percent, digits=3),
+        "percent": percent,
         "readable": readable,
         "reach": lambda values: formatting.reach(sorted(set(values))),
         "si": formatting.format_si,

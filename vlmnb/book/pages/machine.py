@@ -15,6 +15,7 @@ from vlmnb.meters.readings import SensorCard
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import DEVICES, Cell
 from vlmnb.stats import formatting
+from vlmnb.views import templates
 from vlmnb.views.table import without
 
 
@@ -96,7 +97,7 @@ def _spent(records: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
     """Return each stage of the cells with its seconds and its share of all."""
     stages = time_spent.of_cells(records)
     for stage, seconds in stages.items():
-        yield stage, f"{seconds:.1f} s", f"{formatting.percent(seconds / sum(stages.values()))} %"
+        yield stage, f"{seconds:.1f} s", f"{templates.percent(seconds / sum(stages.values()))} %"
 
 
 def _repeats(repeated: Mapping[Cell, Sequence[Record]]) -> Iterator[tuple[Value, ...]]:
@@ -106,7 +107,7 @@ def _repeats(repeated: Mapping[Cell, Sequence[Record]]) -> Iterator[tuple[Value,
         name = f"{model_title(cell.model)}, {on}"
         shares = (found.spread, found.threshold, found.detectable) if found else ()
         few = without(f"fewer than {repeatability.FEWEST} windows without background load")
-        shown: list[Value] = [f"{formatting.percent(share)} %" for share in shares] or [few] * 3
+        shown: list[Value] = [f"{templates.percent(share)} %" for share in shares] or [few] * 3
         windows = f"{len(repeats)}" + f" ({loaded} †)" * bool(loaded)
         yield name, cell.length, windows, formatting.duration(repeatability.apart_s(repeats)), *shown
 
