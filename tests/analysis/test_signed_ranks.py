@@ -86,3 +86,16 @@ def test_batches_that_differ_alike_in_every_round_widen_the_interval() -> None:
     apart = signed_ranks.interval(alike.reshape(-1, 1), 0.95)
     assert found.high - found.low > 1.5 * (apart.high - apart.low)
     assert signed_ranks.design_effect(np.zeros((4, 6))) == 1
+
+
+def test_rounding_decides_nothing() -> None:
+    """The middle two of an even number of pairs are equally far from the median: their ranks are the same."""
+    chance = np.random.default_rng(2)
+    for _ in range(100):
+        values = 0.1 * chance.standard_normal((2, 6))
+        for shift in (0.1, -0.3, 0.7):
+            found, moved = (signed_ranks.interval(each, 0.95) for each in (values, values + shift))
+            assert moved == pytest.approx([each + shift for each in found])
+            assert signed_ranks.design_effect(values + shift) == pytest.approx(
+                signed_ranks.design_effect(values)
+            )

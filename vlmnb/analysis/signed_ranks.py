@@ -13,6 +13,9 @@ from vlmnb.stats.intervals import Floats, Interval
 EXACT = 60
 """Pairs up to which probabilities are exact; with more, the normal distribution gives the same ranks."""
 
+ROUNDING = 1e-12
+"""Differences of logarithms that are no further apart are equal: a clock's nanoseconds are larger."""
+
 
 def interval(differences: Floats, confidence: float) -> Interval:
     """Return the Hodges-Lehmann estimate of differences, of shape (rounds, batches), with its interval.
@@ -41,18 +44,28 @@ def design_effect(differences: Floats) -> float:
     """Return how much more the sum of signed ranks varies than that of independent pairs; 1 at least.
 
     Pairs of one batch, a column, are a cluster. The variance is that of Rosner, Glynn and Lee (Biometrics 62,
-    2006, 185-192), with ranks around the median and the usual correction for few clusters.
+    2006, 185-192), with ranks around the median and the usual correction for few clusters. Equal distances
+    share their mean rank: of an even number of pairs the middle two always are as far from the median.
     """
     rounds, batches = differences.shape
     around = differences - np.median(differences)
-    ranks = np.argsort(np.argsort(np.abs(around), axis=None)).reshape(around.shape) + 1.0
-    signed = np.sign(around) * ranks
+    signed = np.sign(around) * _mean_ranks(np.abs(around).ravel()).reshape(around.shape)
     signed -= signed.mean()
     alone = float((signed**2).sum()) * rounds * batches / max(rounds * batches - 1, 1)
     if batches < 2 or not alone:
         return 1.0
     together = float((signed.sum(axis=0) ** 2).sum()) * batches / (batches - 1)
     return float(max(together / alone, 1.0))
+
+
+def _mean_ranks(sizes: Floats) -> Floats:
+    """Return the ranks of numbers, from 1; those that only rounding tells apart share their mean."""
+    order = np.argsort(sizes)
+    group = np.cumsum(np.diff(sizes[order], prepend=sizes[order][:1]) > ROUNDING)
+    counts = np.bincount(group)
+    ranks = np.empty(len(sizes))
+    ranks[order] = (np.cumsum(counts) - (counts - 1) / 2)[group]
+    return ranks
 
 
 @functools.lru_cache(maxsize=512)
