@@ -12,7 +12,17 @@ from vlmnb.records import turns
 from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
 from vlmnb.stats.intervals import Interval
-from vlmnb.views import across, axis_table, fields, findings, footnotes, marks, repeat_table, worth_table
+from vlmnb.views import (
+    across,
+    axis_table,
+    fields,
+    findings,
+    footnotes,
+    marks,
+    repeat_table,
+    roofline,
+    worth_table,
+)
 
 FLOOR = 0.05
 
@@ -120,10 +130,13 @@ def test_joules_and_the_share_of_preparing_are_of_the_own_window(page: list[Reco
         own = matching.in_window(one)
         assert one.energy_j_per_sample == own.energy_j_per_sample, "twice as many batches in turns"
     assert one.timing
-    base = but(page[0], timing=but(page[0].timing, preprocess_s=(0.1,) * 12))
-    base = but(base, timing=but(base.timing, window=but(base.timing.window, preprocess_s=(0.1,) * 12)))
+    window = but(page[0].timing.window, preprocess_s=(0.1,) * 12, first_call_s=3.0)
+    base = but(page[0], timing=but(page[0].timing, preprocess_s=(0.4,) * 12, first_call_s=8.0, window=window))
     share = 0.1 / (0.1 + (matching.in_window(base).latency_s or 0))
-    assert f"({100 * share:.0f} %)" in fields.preprocessing(base).text
+    shown = fields.preprocessing(base).text
+    assert (shown.split()[0], f"({100 * share:.0f} %)" in shown) == ("0.1000", True)
+    (row,) = roofline.memory_table([base.cell], [base]).rows
+    assert "3" in [field.text for field in row], "measured again, a record has other than its old turns"
 
 
 def test_a_peak_is_not_that_of_another_clock() -> None:

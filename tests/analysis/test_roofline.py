@@ -24,7 +24,7 @@ from vlmnb.measure.flop_counting import FlopCounts
 from vlmnb.measure.loading import ModelSlot
 from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records.cells_to_measure import RATES
-from vlmnb.records.parts import Ceilings
+from vlmnb.records.parts import Ceilings, Shown
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import resolve_cell
 from vlmnb.views import detail_table, roofline
@@ -230,7 +230,28 @@ def test_only_settings_beyond_intervals_and_noise_floor_are_ranked() -> None:
     assert (nearest.cell, nearest.mbu.value, nearest.alike) == (cells[1], 0.5, [])
     for found in (rates.bottleneck(cells, near), rates.bottleneck(cells, apart, noise_floor=1.0)):
         assert found.nearest.alike == [cells[0]]
-        assert "No difference from fp32" in said(found)
+        assert "difference from fp32 may be noise" in " ".join(said(found).split())
+
+
+def test_the_most_is_the_highest_share_that_the_table_shows_whatever_the_windows_say() -> None:
+    windows = [spread("fp32", 1.8, 0.1), spread("sdpa", 2.0, 0.1), spread("compile", 1.9, 0.1)]
+    took_turns = [spread("fp32", 4.0, 0.1).timing, spread("sdpa", 1.5, 0.1).timing, None]
+    records = []
+    for one, timing in zip(windows, took_turns, strict=True):
+        own = timing and but(timing, turns="t")
+        beside = Shown.model_construct(**dict(own or one.timing), window=one.timing, each=(own,) * bool(own))
+        records.append(but(one, timing=beside))
+    cells = [record.cell for record in records]
+    found = rates.bottleneck(cells, records)
+    assert (found.nearest.cell, set(found.nearest.alike)) == (cells[1], {cells[0], cells[2]})
+    shown = {bar.label: bar.mbu.value for bar in roofline.bars(cells, records)}
+    assert found.nearest.mbu.value == max(shown.values()) == shown["sdpa"]
+    drawn = roofline.bars(cells, records)
+    assert roofline.signs(drawn).split() == ["◇"]
+    caption = say("roofline", "figure", found=found, label=str, n=[12], signs=roofline.signs(drawn), cut=0)
+    assert ("◇:" in caption, "†" in caption) == (True, False)
+    made = roofline.table(cells, records).caption, roofline.peaks_table(cells, records).caption
+    assert not any("†" in each for each in made), "a mark is explained where a number carries it"
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ class Rates(Frozen):
 
 
 class Nearest(NamedTuple):
-    """The setting that reads the memory fastest, and those that cannot be distinguished from it."""
+    """The setting whose share of the memory's peak rate is the highest shown, and those it may not exceed."""
 
     cell: Cell
     mbu: Rate
@@ -112,7 +112,7 @@ class Bottleneck(NamedTuple):
     Attributes:
         measured: Number of cells with rates.
         quiet: Cells whose rates no background load disturbed; prefill and decoding are those of the first.
-        nearest: The setting that reads the memory fastest; None for fewer than two settings.
+        nearest: The setting with the highest share of the memory's peak rate; None for fewer than two.
     """
 
     measured: int
@@ -187,7 +187,11 @@ def bottleneck(cells: Sequence[Cell], records: Sequence[Record], noise_floor: fl
 def _nearest(
     quiet: dict[Cell, Rates], records: Sequence[Record], tops: dict[Place, Peaks], noise_floor: float
 ) -> Nearest | None:
-    """Return the cell with the largest bandwidth: its own window's where not all took the same turns."""
+    """Return the cell with the largest share, and those whose shares differ from it by no more than noise.
+
+    Which differ is decided by the cells' own windows where not all took the same turns. By these another cell
+    may be the largest: then the two are not told apart.
+    """
     compared = [(record.cell, rates(record, tops).mbu) for record in matching.alike(records)]
     known = [(cell, mbu) for cell, mbu in compared if mbu and mbu.ends]
     if len(known) < 2:
@@ -195,7 +199,9 @@ def _nearest(
     (cell, best), *others = sorted(known, key=lambda pair: -pair[1].value)
     least = best.ends[0] if best.ends else best.value
     alike = [other for other, mbu in others if mbu.ends and least <= mbu.ends[1] * (1 + noise_floor)]
-    return Nearest(cell, quiet[cell].mbu or best, alike)
+    shown = [(one, mbu) for one, _ in known if (mbu := quiet[one].mbu)] or [(cell, best)]
+    most, share = max(shown, key=lambda pair: pair[1].value)
+    return Nearest(most, share, [one for one in (cell, *alike) if one != most])
 
 
 def _phase(flops: Rate | None, memory: Rate | None) -> Phase | None:

@@ -143,8 +143,8 @@ def preprocessing(record: Record | None) -> Field:
     """Show the seconds of preparing a batch, and what share they are of preparing and latency together."""
     if record is not None and record.reported:
         return UNPRINTED
-    found = record.preprocess_s if record else None
-    own = matching.in_window(record).latency_s if record else None  # where preparing was timed, too
+    window = matching.in_window(record) if record else None  # of turns: as an earlier measurement prepared it
+    found, own = (window.preprocess_s, window.latency_s) if window else (None, None)
     if record is None or found is None or own is None:
         return missing(record)
     part = 100 * found.median / (found.median + own)

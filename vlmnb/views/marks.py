@@ -98,7 +98,12 @@ def of_share(share: float) -> str:
 
 def beyond(rows: Iterable[Row]) -> bool:
     """Return whether a share of a peak rate in a table is above 100 %."""
-    return any(BEYOND in field.text for row in rows for field in row)
+    return carried(rows, BEYOND)
+
+
+def carried(rows: Iterable[Row], mark: str) -> bool:
+    """Return whether a number of a table carries a mark, so that its caption explains it."""
+    return any(mark in field.text for row in rows for field in row)
 
 
 def marked(field: Field, mark: Mark) -> Field:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vlmnb.analysis import matching
 from vlmnb.analysis.rates import Peak, Place, Rate, peaks, peaks_of, rates
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
@@ -65,7 +66,10 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         ("MBU", partial(share, "mbu")),
     ]
     made = fields.cell_table("", "optimization", columns, cells, records)
-    caption = say("roofline", "rates", length=cells[0].length, beyond=marks.beyond(made.rows))
+    caption = say(
+        "roofline", "rates", length=cells[0].length, beyond=marks.beyond(made.rows),
+        busy=marks.carried(made.rows, marks.DISTURBED),
+    )  # fmt: skip
     return replace(made, caption=caption)
 
 
@@ -79,7 +83,9 @@ def peaks_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table | Non
         ("Large copies", lambda place: _peak(known[place].memory, "B/s")),
         ("Background load", lambda place: _quietest(known[place].flops)),
     ]
-    return declared(say("roofline", "peaks"), columns, known) if known else None
+    made = declared("", columns, known)
+    busy = marks.carried(made.rows, marks.DISTURBED)
+    return replace(made, caption=say("roofline", "peaks", busy=busy)) if known else None
 
 
 def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
@@ -90,9 +96,7 @@ def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         ("Peak memory", memory("peak_bytes")),
         (
             "First call, s",
-            value(
-                lambda r: r.timing and r.timing.first_call_s, "{:.3g}".format, "one call, without an interval"
-            ),
+            value(_first_call_s, "{:.3g}".format, "one call, without an interval"),
         ),
         ("Compiled", _compiled),
         fields.ATTENTION,
@@ -228,6 +232,12 @@ def _by_type(name: str, title: str) -> Show:
         return replace(shown, span=f"({parts})") if len(by_type) > 1 and shown.text != MISSING else shown
 
     return show
+
+
+def _first_call_s(record: Record) -> float | None:
+    """Return the seconds of the record's own first call; that of turns is of the process which timed them."""
+    timing = matching.in_window(record).timing
+    return timing.first_call_s if timing else None
 
 
 def _compiled(record: Record) -> Field:
