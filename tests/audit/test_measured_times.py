@@ -113,6 +113,11 @@ def test_phases_shortened_by_background_load_are_a_note() -> None:
 def test_background_load_and_throttling_are_noted() -> None:
     assert levels("window-was-undisturbed", timed(), gpu()) == []
     assert levels("window-was-undisturbed", busy(timed())) == ["note", "note"]
+    twice = timed((*STEADY, *(2 * s for s in STEADY)))
+    one_pass = changed(twice, "timing", passes=2, pass_loads=(0.0, 0.5), contaminated=(False, True))
+    (times, joules, _) = findings("window-was-undisturbed", busy(timed()), busy(one_pass))
+    assert ("latencies may be too long" in times.meaning, "Energy" in times.meaning) == (True, False)
+    assert "latencies are those of the other passes" in " ".join(joules.meaning.split())
 
 
 def test_phases_that_were_swapped() -> None:

@@ -100,9 +100,14 @@ def others_are_marked(record: Record) -> Iterator[Draft]:
 def window_was_undisturbed(records: Sequence[Record]) -> Iterator[Draft]:
     """No background load while a cell was timed, and no throttled clocks."""
     busy = [r for r in records if r.window_under_load]
-    if busy:
-        load = median(r.provenance.other_load or 0.0 for r in busy)
-        yield found("background load", busy, cells=_timed(busy), counts=[len(busy), len(records)], load=load)
+    timed = [r for r in busy if r.timing and not r.batches_under_load]
+    cases = {"": [r for r in busy if r not in timed], ", times without it": timed}
+    for case, own in cases.items():
+        if own:
+            load = median(r.provenance.other_load or 0.0 for r in own)
+            yield found(
+                f"background load{case}", own, cells=_timed(own), counts=[len(own), len(records)], load=load
+            )
     for cause in sorted({cause for r in records for cause in _throttled_s(r)}):
         slow = [r for r in records if cause in _throttled_s(r)]
         longest_s, name = max(_throttled_s(r)[cause] for r in slow), cause.replace("_", " ")
