@@ -204,7 +204,7 @@ def test_the_findings_name_windows_with_background_load() -> None:
     assert "Other processes used the machine while Fuyu tiny was measured" in said
     assert "beaten" not in said
     ((setup, quiet),) = base_configuration.base_results(own).items()
-    assert "assumed to differ by up to 20 %" in pareto_figure.notice((), setup, quiet)
+    assert "assumed to differ by less than 20 %" in pareto_figure.notice((), setup, quiet)
     assert pareto_figure.notice((), setup, quiet[:1]) == "", "nothing is compared"
     assert len(pareto_figure.caption(quiet).split()) <= 60
 
