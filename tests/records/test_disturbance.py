@@ -94,6 +94,13 @@ def test_where_clean_passes_suffice_energy_alone_is_marked(passes: tuple[bool, .
     assert MARKED in shown(table, "Energy, J per sample").text
     assert ("leave out the disturbed passes" in footnotes.disturbed([made])) is not marked
     assert (footnotes.disturbed([made], energy=False) == "") is not marked
+    elsewhere = footnotes.notes([made], energy=False, elsewhere=True)
+    assert "20 % of the CPU" in elsewhere, "a page explains the mark of its other tables and its figure"
+    spun = changed(made, "provenance", tuning={"GOMP_SPINCOUNT": "10000"})
+    assert ("times multiply" in footnotes.disturbed([spun])) is marked, "only where times are disturbed"
+    caption = findings.caption("batch_size", [made.cell], [made])
+    assert "1 of 1 cells" in caption
+    assert ("times do not" in caption) is not marked
 
 
 @pytest.mark.parametrize(

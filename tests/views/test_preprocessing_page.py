@@ -46,6 +46,9 @@ def test_nothing_is_concluded_within_the_noise_floor_or_from_a_busy_machine() ->
     said = preprocessing_page.text([found[0], busy[1]], 0.1)
     assert "waits from" not in said
     assert "from batch size 4" in said
+    rows = [*preprocessing_page.table(busy, 0.1).rows, *preprocessing_page.points(busy).rows]
+    numbers = [field.text for row in rows for field in row if field.title and field.text != "-"]
+    assert [text for text in numbers if "†" not in text and text[0].isdigit() and "." in text] == []
     said = preprocessing_page.text(busy, 0.1)
     assert len(said.splitlines()) == 1
     assert "†" in said

@@ -41,13 +41,20 @@ def test_a_row_has_what_was_saved_beside_the_most_it_could() -> None:
     assert at["Saved, J per sample"][1].span, "so that more than the most is seen to be noise"
     assert at["At most, J"][1].text.startswith(MODELLED), "modelled joules are marked"
     assert all(field.span for field in at["s per right answer"])
-    assert "`visual_tokens-50%-grid` pays in decoding" in worth_table.text(found)
+    saved = at["Saved, s per batch"][1]
+    said = worth_table.text(found, [HALF])
+    assert f"`{HALF}` ⚑ saves 0.0506 s" in said
+    assert "most of it in decoding" in said
+    assert "⚑" not in worth_table.text(found)
+    ends = [float(end) for end in saved.span.strip("[]").split(", ")]
+    told = [float(end) for end in said.partition("(")[2].partition(")")[0].split(" to ")]
+    assert told == pytest.approx(ends, rel=0.01), "the sentence states the interval of the table"
 
 
 def test_of_a_disturbed_time_nothing_is_concluded() -> None:
     said = worth_table.text(rows(original(), disturbed(of_way(HALF, 32))))
     assert "not reliable" in said
-    assert "pays" not in said
+    assert "saves" not in said
     assert "could save" not in said
 
 
@@ -59,7 +66,7 @@ def test_settings_with_the_same_answer_share_a_line() -> None:
     said = worth_table.text(worth_table.rows(cells, [first, *made], [], 0.1))
     lines = said.splitlines()
     assert [line.count("`") // 2 for line in lines] == [1, 1, 2, 4]
-    assert "pays" in lines[0]
+    assert "saves" in lines[0]
     assert "more than the" in lines[0], "it saves half of the time, and could save a third"
     assert "`visual_tokens-2-grid` (" in lines[1]
     assert lines[2].endswith("`visual_tokens-3-grid` and `visual_tokens-4-grid`.")
@@ -87,6 +94,10 @@ def test_each_way_is_a_line_that_ends_at_the_original() -> None:
     worse = [one._replace(record=but(one.record, answers=answers(told, told - 1))) for one in lines["random"]]
     better = {**lines, "random": worse}
     better["grid"] = [one for one in lines["grid"] if one.kept != 32]
+    few = [one._replace(record=but(one.record, answers=answers(told, 6))) for one in lines["random"]]
+    assert token_figure.beaten({**better, "random": few}) == {}, "five more right answers may be chance"
+    few = [one._replace(record=but(one.record, answers=answers(told, 7))) for one in lines["random"]]
+    assert token_figure.beaten({**better, "random": few}) == {"grid": [16]}, "question by question"
     assert token_figure.beaten(better) == {"grid": [16]}, "only the numbers that both kept"
     assert "grid (16)" in token_figure.caption(better)
     assert token_figure.figure(lines).axes[0].get_xlim()[0] == 0

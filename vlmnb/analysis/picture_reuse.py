@@ -58,6 +58,14 @@ def saved(record: Record, noise_floor: float = 0.0) -> comparison.Difference | N
     return ratios.compare(plain, kept, paired=paired, noise_floor=noise_floor)
 
 
+def later(record: Record, noise_floor: float = 0.0) -> comparison.Difference | None:
+    """Compare later questions, for which something was kept, with plain ones; None without both."""
+    if record.reused is None or not (record.reused.plain.question_s and record.reused.kept.question_s):
+        return None
+    plain, kept = record.reused.plain.question_s, record.reused.kept.question_s
+    return ratios.compare(plain, kept, paired=len(plain) == len(kept), noise_floor=noise_floor)
+
+
 def break_even(record: Record) -> BreakEven | None:
     """Return when keeping pays: the smallest n with keep + n x kept <= n x plain; None without times."""
     if record.reused is None:

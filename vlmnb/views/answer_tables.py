@@ -65,13 +65,18 @@ def changes_table(
 
 def flagged(made: Table, changes: Mapping[Cell, AnswerChange]) -> Table:
     """Mark the optimizations in a table that change answers beyond the original's noise."""
-    names = {cell.optimization for cell, own in changes.items() if own.changed}
+    names = changed(changes)
 
     def name(field: Field) -> Field:
         return replace(field, text=field.text + CHANGED, title="changes answers beyond the noise")
 
     rows = ((name(row[0]), *row[1:]) if row[0].text in names else row for row in made.rows)
     return replace(made, rows=tuple(rows))
+
+
+def changed(changes: Mapping[Cell, AnswerChange]) -> set[str]:
+    """Return the names of the optimizations that change answers beyond the original's noise."""
+    return {cell.optimization for cell, own in changes.items() if own.changed}
 
 
 def _identical(reference: Record, record: Record | None) -> Field:

@@ -19,9 +19,15 @@ from vlmnb.views.templates import say
 Why = TypeVar("Why")
 
 
-def notes(records: Sequence[Record], energy: bool = True) -> str:
-    """Return all notes on the records of a table as Markdown; ``energy``: whether joules are shown."""
-    parts = (reasons(records, energy), disturbed(records, energy), stale(records))
+def notes(records: Sequence[Record], energy: bool = True, elsewhere: bool = False) -> str:
+    """Return all notes on the records of a table as Markdown.
+
+    Args:
+        records: Those of the table.
+        energy: Whether it shows joules.
+        elsewhere: Whether other tables or figures of the page do, where ``†`` is explained nowhere else.
+    """
+    parts = (reasons(records, energy), disturbed(records, energy or elsewhere), stale(records))
     return "\n".join(filter(None, parts))
 
 
@@ -97,14 +103,14 @@ def reasons(records: Sequence[Record], energy: bool = True, remarks: bool = True
 
 def disturbed(records: Sequence[Record], energy: bool = True) -> str:
     """Return Markdown that explains ``†`` in the tables of a page; empty if it does not occur."""
-    timed = [record for record in records if record.status == "ok" and record.timing is not None]
-    whole = [record for record in timed if energy and record.window_under_load]
-    kept = [record for record in timed if record.batches_under_load]
+    ok = [record for record in records if record.status == "ok" and record.layers is None]
+    whole = [record for record in ok if energy and record.timing and record.window_under_load]
+    kept = [one for one in ok if (one.batches_under_load if one.timing else one.window_under_load)]
     return say(
         "notes", "disturbed", energy=any(record.window_under_load for record in kept) and energy,
         kept=_loads(kept, records, files=True),
         folders=dict.fromkeys(_file(record).parent.as_posix() for record in kept),
-        spinning=any(map(_spins, [*kept, *whole])),
+        spinning=any(map(_spins, kept)),
         left_out=_loads([record for record in whole if not record.batches_under_load], records),
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from vlmnb.stats import intervals
 from vlmnb.stats.formatting import digits
 from vlmnb.views import fields, figure_style, marks
 from vlmnb.views.marks import marked
-from vlmnb.views.table import Field, Row, Table, missing, without
+from vlmnb.views.table import MISSING, Field, Row, Table, missing, without
 from vlmnb.views.templates import say
 
 if TYPE_CHECKING:
@@ -79,7 +79,10 @@ def points(records: Sequence[Record]) -> Table:
         (
             Field(str(record.cell.batch_size)),
             Field(label, words=True),
-            fields.seconds(found, record.key, "batches" if label == MODEL else "rounds"),
+            marked(
+                fields.seconds(found, record.key, "batches" if label == MODEL else "rounds"),
+                marks.of_load(record, record.window_under_load),
+            ),
             fields.record_key(record),
         )
         for label, drawn in _series(records).items()
@@ -176,11 +179,12 @@ def _numbers(record: Record, way: Prepared, noise_floor: float) -> list[Field]:
         )
         for step in STEPS
     ]
-    return [
-        marked(fields.seconds(own, key, "rounds"), mark),
-        marked(fields.seconds(model, key, "batches"), mark),
+    numbers = [
+        fields.seconds(own, key, "rounds"),
+        fields.seconds(model, key, "batches"),
         Field(f"{100 * (preparation.share(record, way) or 0):.1f}", title, key),
-        marked(Field(said, overlapped, key, words=True), mark),
+        Field(said, overlapped, key, words=True),
         energy,
         *steps,
     ]
+    return [each if each.text == MISSING else marked(each, mark) for each in numbers]

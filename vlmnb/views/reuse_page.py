@@ -25,14 +25,14 @@ HEADS = (
 KEPT = {"": "nothing", "encoder": "encoder's output", "prefix": "prefix in the cache"}
 
 
-def table(records: Sequence[Record]) -> Table:
+def table(records: Sequence[Record], noise_floor: float) -> Table:
     """Make a table with a row for nothing kept and one for each way, by number of questions a picture."""
     rows: list[Row] = []
     for number in dict.fromkeys(record.cell.questions for record in records):
         same = [record for record in records if record.cell.questions == number]
         if first := next((record for record in same if record.reused), None):
             rows.append(_plain(first))
-        rows += [_kept(record) for record in same]
+        rows += [_kept(record, noise_floor) for record in same]
     return Table(say("reuse", "table", intervals=_intervals(records)), HEADS, tuple(rows))
 
 
@@ -67,7 +67,7 @@ def points(records: Sequence[Record]) -> Table:
         (
             Field(str(record.cell.questions)),
             Field(KEPT[way], words=True),
-            fields.seconds(picture_reuse.cost(record, asked), record.key, "pictures"),
+            _cost(record, asked),
             fields.record_key(record),
         )
         for way, drawn in _series(records).items()
@@ -101,10 +101,11 @@ def text(records: Sequence[Record], noise_floor: float) -> str:
             continue
         most = max(measured, key=lambda record: record.cell.questions)
         found, pays = picture_reuse.saved(most, noise_floor), picture_reuse.break_even(most)
+        doubt = _doubt(most, pays.questions, noise_floor) if pays and pays.questions else ""
         answers = sum(len(record.reused.sample_ids) for record in measured if record.reused)
         lines.append(
             say("reuse", "line", kept=KEPT[way], record=most, found=found, costs=picture_reuse.medians(most),
-                pays=pays, answers=answers, disturbed=most.window_under_load)
+                pays=pays, doubt=doubt, answers=answers, disturbed=most.window_under_load)
         )  # fmt: skip
     return "\n".join(f"- {line}" for line in lines)
 
@@ -127,32 +128,41 @@ def _plain(record: Record) -> Row:
     return (*_names(record, ""), *costs, *[without("nothing is kept")] * 3, without(itself.title))
 
 
-def _kept(record: Record) -> Row:
+def _kept(record: Record, noise_floor: float) -> Row:
     names, found = _names(record, record.cell.reuse), record.reused
     if found is None:
         return (*names, *[missing(record)] * 8)
-    costs = _cost(record, found.kept), _cost(record, found.plain), _share(record)
-    return (*names, *costs, _energy(record, found.kept), *_paid(record, found))
+    costs = _cost(record, found.kept), _cost(record, found.plain), _share(record, noise_floor)
+    return (*names, *costs, _energy(record, found.kept), *_paid(record, found, noise_floor))
 
 
-def _paid(record: Record, found: Reused) -> Row:
+def _paid(record: Record, found: Reused, noise_floor: float) -> Row:
     key, made = record.key, intervals.median_interval(found.kept.keep_s)
     size, same = max(found.kept_bytes), len(found.sample_ids)
     pays = picture_reuse.break_even(record)
     assert pays is not None
-    shown = without("a question costs no less than plainly", key)
-    saved = picture_reuse.saved(record)
-    if pays.questions and pays.questions <= record.cell.questions and saved and saved.high >= 1:
-        shown = without("may be noise: with so many questions it saves nothing for certain", key)
+    shown = without("a later question costs no less than a plain one", key)
+    if record.window_under_load:
+        shown = without("other processes used the machine meanwhile, so nothing is concluded", key)
+    elif pays.questions and (doubt := _doubt(record, pays.questions, noise_floor)):
+        shown = without(doubt, key)
     elif pays.questions:
         why = f"({pays.keep_s:.3g} s once, then {pays.kept_s:.3g} s instead of {pays.plain_s:.3g} s)"
         shown = Field(str(pays.questions), f"from medians {why}, without an interval", key)
     return (
         marked(fields.seconds(made, key, "pictures"), marks.of_load(record, record.window_under_load)),
         Field(formatting.format_si(size, "B"), "of one picture; counted, without an interval", key),
-        shown if shown.text == MISSING else marked(shown, marks.of_load(record, record.window_under_load)),
+        shown,
         Field(f"{same} of {same}", "token by token; counted, without an interval", key),
     )
+
+
+def _doubt(record: Record, questions: int, noise_floor: float) -> str:
+    """Return why it may be noise that keeping pays from a number of questions; empty if it is not."""
+    within = questions <= record.cell.questions
+    found = (picture_reuse.saved if within else picture_reuse.later)(record, noise_floor)
+    what = "with so many questions it saves nothing" if within else "a later question saves nothing"
+    return f"may be noise: {what} for certain" if found is None or found.high >= 1 else ""
 
 
 def _names(record: Record, way: str) -> Row:
@@ -164,18 +174,19 @@ def _cost(record: Record, asked: Asked) -> Field:
     return marked(shown, marks.of_load(record, record.window_under_load))
 
 
-def _share(record: Record) -> Field:
-    found = picture_reuse.saved(record)
+def _share(record: Record, noise_floor: float) -> Field:
+    found = picture_reuse.saved(record, noise_floor)
     if found is None:
         return missing(record)
-    few = found.n < intervals.FEWEST_SAMPLES
-    if few:
-        return Field(f"{100 * found.ratio:.1f}", "too few pictures for an interval", record.key)
-    title = f"ratio of the medians, {found.n} pictures, 95 % interval without the noise floor"
-    shown = fields.of_ratio(found, title, record.key)
+    if found.n < intervals.FEWEST_SAMPLES:
+        shown = Field(f"{100 * found.ratio:.1f}", "too few pictures for an interval", record.key)
+    else:
+        title = f"ratio of the medians, {found.n} pictures; the interval, noise floor included, decides"
+        shown = fields.of_ratio(found, title, record.key)
     return marked(shown, marks.of_load(record, record.window_under_load))
 
 
 def _energy(record: Record, asked: Asked) -> Field:
     reading = headline(asked.energy, record.cell.device, asked.energy_refused)
-    return fields.of_part(reading, reading.samples if reading else None, asked.energy_refused, record.key)
+    shown = fields.of_part(reading, reading.samples if reading else None, asked.energy_refused, record.key)
+    return shown if shown.text == MISSING else marked(shown, marks.of_energy(record))

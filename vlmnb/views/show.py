@@ -53,7 +53,8 @@ def show_table(plan: Plan, found: list[Record]) -> None:
     else:
         _show(axis_table.axis_table(plan.axis.name, cells, found))
     shown = [one.on(plan.axis.name) for one in found if one.cell in cells]
-    _show(footnotes.notes(shown, energy=not plan.axis.several_datasets), footnotes.compiled(shown))
+    said = footnotes.notes(shown, energy=not plan.axis.several_datasets, elsewhere=True)
+    _show(said, footnotes.compiled(shown))
     _show_comparison(plan, found)
 
 
@@ -203,7 +204,7 @@ def show_reuse(plan: Plan, found: list[Record]) -> None:
     floor = _noise_floor(plan, found)
     _show(reuse_page.text(found, floor.value))
     _show_noise_floor(floor, found)
-    _show("## Table", footnotes.setup(found), reuse_page.table(found), footnotes.notes(found))
+    _show("## Table", footnotes.setup(found), reuse_page.table(found, floor.value), footnotes.notes(found))
     if any(one.reused for one in found):
         _show("## Plot")
         alt = "Cost of a question over the number of questions a picture, by what is kept."
@@ -259,7 +260,8 @@ def _show_optimizations(plan: Plan, cells: Sequence[Cell], found: list[Record]) 
         own = worth_table.rows(part, found, others, floor)
         _show(made, answer_tables.changes_table(changes, part, found))
         if any(one.record and one.record.status == "ok" for one in own[1:]):
-            _show(worth_table.table(own), worth_table.text(own))
+            worthy = answer_tables.flagged(worth_table.table(own), changes)
+            _show(worthy, worth_table.text(own, answer_tables.changed(changes)))
     entry = models.get(plan.model)
     if plan.axis.default:
         return

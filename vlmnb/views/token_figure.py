@@ -12,6 +12,7 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations import visual_tokens
+from vlmnb.stats import comparison, intervals
 from vlmnb.stats.intervals import Interval
 from vlmnb.views import detail_table, fields
 from vlmnb.views.figure_style import INK, Look, from_zero, look, themed
@@ -110,16 +111,32 @@ def beaten(drawn: Lines) -> dict[str, list[int]]:
 
     With each way stand these numbers.
 
-    Above means that the interval of one does not hold the other's value.
+    Above means more right answers (or fewer word errors) to the same questions than chance gives: by the sign
+    test, question by question.
     """
-    random = {p.kept: value for p in drawn.get("random", ()) if (value := _score(p.record))}
+    random = {p.kept: p.record for p in drawn.get("random", ()) if _score(p.record)}
     found = {}
     for way, points in drawn.items():
-        own = {p.kept: value for p in points if p.way != ORIGINAL and (value := _score(p.record))}
+        own = {p.kept: p.record for p in points if p.way != ORIGINAL and _score(p.record)}
         shared = sorted(kept for kept in own if kept in random)
-        if way != "random" and shared and all(own[n].low > random[n].value for n in shared):
+        if way != "random" and shared and all(_above(own[n], random[n]) for n in shared):
             found[way] = shared
     return found
+
+
+def _above(own: Record, other: Record) -> bool:
+    """Return whether the score of a record is above that of another, beyond chance."""
+    mine, theirs = _of_answers(own), _of_answers(other)
+    gains = [mine[name] - theirs[name] for name in mine if name in theirs]
+    better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+    return better > worse and comparison.sign_test(better, worse) <= 1 - intervals.ENOUGH
+
+
+def _of_answers(record: Record) -> dict[str, float]:
+    """Return the score of each answer; without scores how few word errors it has."""
+    scored = record.accuracy is not None
+    each = ((a.sample_id, a.score if scored else -(a.word_errors or 0)) for a in record.answers)
+    return {name: float(points) for name, points in each if points is not None}
 
 
 def points(drawn: Lines) -> Table:

@@ -1,8 +1,8 @@
-"""Whether an optimization pays: what it saved and could save, its score, the cost of a right answer."""
+"""What an optimization is worth: what it saved and could save, its score, the cost of a right answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -75,8 +75,11 @@ def table(found: Sequence[Worth]) -> Table:
     return declared(caption, columns, found)
 
 
-def text(found: Sequence[Worth]) -> str:
-    """Return a Markdown list: which optimizations save or cost time, and which keep the score."""
+def text(found: Sequence[Worth], changed: Collection[str] = ()) -> str:
+    """Return a Markdown list: which optimizations save or cost time, and which keep the score.
+
+    ``changed``: the optimizations that change answers beyond the noise, and so carry a mark.
+    """
     groups: dict[str, list[Worth]] = {}
     for one in found:
         if one.saving:
@@ -86,7 +89,7 @@ def text(found: Sequence[Worth]) -> str:
     names = {"passed": "passed", "failed": "failed", "unknown": "may be noise"}
     names |= {name: name for name in ("faster", "slower", "same", "few", "busy")}
     lists = {name: groups.get(group, []) for name, group in names.items()}
-    return say("worth", "pays", keeps=f"{100 * worth.KEEPS:.0f} %", **lists)
+    return say("worth", "saves", keeps=f"{100 * worth.KEEPS:.0f} %", changed=changed, **lists)
 
 
 def _time(one: Worth, seconds: Interval | None) -> str:
