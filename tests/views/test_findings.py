@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from background import MARKED, disturbed, surrounded
-from factory import STEADY, absent, answers, cell, changed, record, timed
+from factory import STEADY, absent, answers, but, cell, changed, record, timed
 from reported import shown
 
 from vlmnb.analysis import series as analysis_series
@@ -284,3 +284,20 @@ def test_a_time_that_answers_of_other_lengths_change_as_well_is_told_with_their_
     assert (told in across.sentences(axis, rows)) == bool(said)
     text = findings.text(axis, [first.cell, own.cell], [change.low, change.high])
     assert ("but answers take" in text) == bool(said)
+
+
+@pytest.mark.parametrize(("better", "overlap"), [(0, True), (20, False)])
+def test_a_score_of_captions_says_whether_its_intervals_overlap(better: int, overlap: bool) -> None:
+    cells = [cell(image_size=size, dataset="coco-mini") for size in (32, 64)]
+    said = ["a red circle left of a blue square", "a green star above a small box", "two bars on a chart"]
+
+    def told(right: int) -> tuple[Any, ...]:
+        asked = enumerate(answers(30, 0))
+        words = [(a, said[i % 3], said[i % 3] if i < right else "no idea at all") for i, a in asked]
+        return tuple(but(a, references=(truth,) * 2, answer=text) for a, truth, text in words)
+
+    each = zip(cells, (told(9), told(10 + better)), strict=True)
+    found = [record(of, latencies=STEADY, answers=own) for of, own in each]
+    text = findings.text("image_size", cells, found)
+    assert "CIDEr from" in text
+    assert ("(intervals overlap)" in text) is overlap

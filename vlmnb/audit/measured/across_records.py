@@ -142,7 +142,7 @@ def power_follows_the_work(records: Sequence[Record]) -> Iterator[Draft]:
 
 @rule("measured")
 def optimization_is_faster(records: Sequence[Record]) -> Iterator[Draft]:
-    """An optimization is not slower than the original, beyond noise."""
+    """An optimization other than a precision is not slower than the original, beyond noise."""
     floors = noise_floors(records)
     for base, other in optimized([r for r in records if comparable(r)]):
         difference = None if other.cell.optimization in DTYPES else _difference(base, other, floors)
