@@ -115,6 +115,18 @@ def test_a_wide_table_scrolls_inside_the_page_of_a_phone(site: Path, name: str) 
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+def test_the_names_of_rows_stay_in_sight_while_a_wide_table_scrolls(site: Path) -> None:
+    with browser.opened(site / "book/runs/llava-tiny/batch_size.html", width=390) as (page, _):
+        box = page.locator(".vlmnb-scroll:has(thead)").filter(has_text="Every cell").first
+        box.evaluate("e => { e.scrollLeft = e.scrollWidth }")
+        edge = box.bounding_box()["x"]
+        for name in box.locator("thead th:first-child, tbody th:first-child").all():
+            place = name.bounding_box()
+            assert place["x"] == pytest.approx(edge, abs=2)
+            assert place["width"] < 160, "it leaves room for the numbers"
+        assert box.evaluate("e => e.scrollLeft") > 100
+
+
 def test_a_figure_of_several_panels_scrolls_inside_the_page_of_a_phone(site: Path) -> None:
     with browser.opened(site / "book/generated/axis-batch_size.html", width=380) as (page, _):
         box = page.locator("article .vlmnb-wide").first

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import reported
-from factory import cell, record
+from factory import absent, cell, record
 from matplotlib import colors
 from optimized import timed
 from preparing import prepared
@@ -19,6 +19,7 @@ from vlmnb.analysis import rates
 from vlmnb.analysis.rates import Rate
 from vlmnb.views import axis_figure, figure_style, preprocessing_page, reuse_page, roofline, token_figure
 from vlmnb.views.marks import ALONE, DISTURBED, Mark
+from vlmnb.views.table import missing
 from vlmnb.views.templates import say
 
 KEPT = {way: [token_figure.Point(way, n, original()) for n in (16, 32)] for way in ("random", "grid", "pool")}
@@ -101,3 +102,9 @@ def test_a_figure_explains_the_marks_that_it_has_and_no_other(sign: str) -> None
 def test_shares_in_sentences_keep_their_zeros() -> None:
     share = Rate(value=0.0607, ends=(0.0497, 0.0746))
     assert say("roofline", "share", rate=share) == "6.1 % [5.0, 7.5]"
+
+
+def test_a_dash_does_not_say_twice_what_its_status_says() -> None:
+    blank = absent(cell(), "not_enough_tokens", "not enough tokens")
+    assert missing(blank).title == "not enough tokens"
+    assert missing(absent(cell(), "failed", "no disk")).title == "failed: no disk"

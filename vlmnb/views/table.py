@@ -144,7 +144,8 @@ def missing(record: Record | None, why: str = "") -> Field:
     elif record.short:
         why = why or "fewer samples than one batch"
     if record.status != "ok":
-        why = f"{record.status.replace('_', ' ')}: {record.reason}"
+        status = record.status.replace("_", " ")
+        why = status if record.reason == status else f"{status}: {record.reason}"
     return without(why or record.remarks or "not measured", record.key)
 
 
