@@ -107,7 +107,7 @@ def _tried(name: str, scratch: Path) -> dict[str, Any]:
         batches = planning.plan("batch_size", {**shared, "batch_sizes": [1, 4], "optimization": "fp32"})
         one, four = measure_cells(batches.cells, scratch / "records")
     except UserError as error:  # a processor that cannot be loaded
-        return versions | {"loads": str(error).replace(str(folder), "it")}
+        return versions | {"loads": str(error).replace(str(folder), "it").removeprefix("it: ")}
     if one.status != "ok":
         return versions | {"loads": one.reason}
     settings = planning.plan(

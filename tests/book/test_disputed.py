@@ -18,7 +18,7 @@ from vlmnb.book.content import Content, Page
 from vlmnb.book.pages import audit, axis, comparison, first, model, run
 from vlmnb.records import record_file
 from vlmnb.records.record import Record
-from vlmnb.views import axis_figure, marks, templates
+from vlmnb.views import axis_figure, footnotes, marks, templates
 
 QWEN = "qwen2.5-vl-3b"
 
@@ -99,7 +99,7 @@ def test_the_first_page_says_who_is_cheapest_in_joules_as_the_reports_print_them
     page, _ = first.page(content)
     costs = next(line for line in page.splitlines() if "needs the least time" in line)
     assert "Fuyu 8B needs the least time and energy" in costs
-    assert "89.4 ms ⚠ and 16 J ⚠ with Qwen2.5-VL 3B and 102 ms and 50 J with LLaVA-1.5 7B" in costs
+    assert "Qwen2.5-VL 3B needs 89.4 ms ⚠ and 16 J ⚠; LLaVA-1.5 7B needs 102 ms and 50 J" in costs
     doubt, lengths = (content.disputed[int(n) - 1] for n in re.findall(r"#finding-(\d+)", costs))
     assert doubt.level != "note"
     assert lengths.rule == comparison.LENGTH
@@ -229,3 +229,15 @@ def test_the_points_of_the_first_figure_mark_disputed_figures(content: Content) 
     rows = re.findall(r"<tr>.*?</tr>", points)
     (own,) = (row for row in rows if models.registry()[QWEN].title in row and ">16<" in row)
     assert own.count(marks.DISPUTED.strip()) == 2
+
+
+def test_a_remark_among_several_models_names_its_own(content: Content) -> None:
+    own = {name: [r for r in content.records if r.cell.model == name] for name in ("llava-1.5-7b", QWEN)}
+    alone = {name: footnotes.reasons(records) for name, records in own.items()}
+    both = footnotes.reasons([record for records in own.values() for record in records])
+    for name, notes in alone.items():
+        title = models.registry()[name].title
+        remarks = [remark.text for one in own[name] if one.reported for remark in one.reported.remarks]
+        assert remarks
+        assert f"- {title}: " not in notes
+        assert both.count(f"- {title}: ") == len(set(remarks))

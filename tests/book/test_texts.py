@@ -44,3 +44,11 @@ def test_no_text_of_the_book_speaks_like_a_translation() -> None:
     assert len(texts) > 40
     found = {text.name: words.findall(text.read_text(encoding="utf-8")) for text in texts}
     assert {name: said for name, said in found.items() if said} == {}
+
+
+def test_no_line_of_a_page_is_taken_for_a_comment() -> None:
+    """Markdown of the book drops a line that begins with a percent sign."""
+    pages = list((bookmaking.PROJECT / "book").glob("*.md"))
+    assert pages
+    lines = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    assert [line for line in lines if line.lstrip().startswith("%")] == []

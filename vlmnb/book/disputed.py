@@ -138,7 +138,7 @@ def of_ratio(found: Sequence[Finding], records: Iterable[Record], low: str, high
     """
     both = [record for record in records if record.key in (low, high)]
     if number := doubted(found, both).get((low, high)):
-        return Doubt(number, "its answers changed, too")
+        return Doubt(number, "the answers changed, too")
     own = {one.place for each in both for one in _printed(each) if one.quantity == "latency_s"}
     serious = (
         number for number, one in enumerate(found, start=1) if one.level != "note" and _places([one]) & own

@@ -114,9 +114,9 @@ def predict(
     """Predict latency and energy of a batch on a GPU from what is known; return the reason if that fails."""
     same = [one for one in known if one.quantization == quantization.name]
     if not known:
-        return "no record of a GPU of the catalogue is in the results folder: there is nothing to fit on"
+        return "the results folder has no record of a GPU of the catalogue, so there is nothing to fit on"
     if not same:
-        return f"no record was measured under {quantization.name}: there is nothing to fit on"
+        return f"no record was measured under {quantization.name}, so there is nothing to fit on"
     asked = bounds.work(of, quantization, load)
     least = bounds.bound(asked, quantization, gpu)
     here = [one for one in same if one.gpu.name == gpu.name]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from vlmnb import paths
-from vlmnb.analysis.titles import dataset_title, entry_of, where
+from vlmnb.analysis.titles import dataset_title, entry_of, titled, where
 from vlmnb.meters.readings import headline
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import changes_since, resolve_cell
@@ -58,7 +58,7 @@ def setup(records: Sequence[Record]) -> str:
 def reasons(records: Sequence[Record], energy: bool = True, remarks: bool = True) -> str:
     """Return Markdown that says why cells are ``-``, one line per reason; empty if none is.
 
-    ``remarks``: with ours on the reports' tables of the cells.
+    ``remarks``: with ours on the reports' tables of the cells; among several models each names its own.
     """
     every = [record.cell for record in records]
     ok = [record for record in records if record.status == "ok"]
@@ -74,7 +74,13 @@ def reasons(records: Sequence[Record], energy: bool = True, remarks: bool = True
                 found.setdefault(why, []).append(record.cell)
         return [(why, where(cells, every)) for why, cells in found.items()]
 
-    own = (remark.text for record in records if record.reported for remark in record.reported.remarks)
+    several = len({record.cell.model for record in records}) > 1
+    own = [
+        f"{titled(record.cell).model}: {remark.text}" if several else remark.text
+        for record in records
+        if record.reported
+        for remark in record.reported.remarks
+    ]
     return say(
         "notes", "reasons",
         geometries=dict.fromkeys(

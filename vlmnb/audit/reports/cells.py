@@ -53,7 +53,8 @@ def percent_of_its_base(records: Sequence[Record]) -> Iterator[Draft]:
             if not printed.overlap((100 * low / most, 100 * high / least), printed.ends(stated)):
                 figures = {"Row": printed.shown(top), "Original": printed.shown(base)}
                 about, right = [row.where(percent, quantity)], top.number / base.number
-                yield found("", about, figures, stated=stated, top=top, base=base, right=right)
+                values = {"stated": stated, "top": top, "base": base, "cell": row.cell}
+                yield found("", about, figures, right=right, **values)
 
 
 @rule("reports")

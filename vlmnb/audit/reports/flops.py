@@ -13,7 +13,7 @@ from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.fit import shape
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import DEVICES
-from vlmnb.stats.formatting import format_si
+from vlmnb.stats.formatting import enumerated, format_si
 
 MARGIN = 0.05
 """Relative slack of the formula: norms, softmax and rotary angles, which it leaves out, and some twenty
@@ -149,7 +149,7 @@ def flops_in_one_unit(records: Sequence[Record]) -> Iterator[Draft]:
             CONVENTIONS[factor]: "; ".join(sorted({f"{c.cell.model} {c.figure.printed}" for c in counts}))
             for factor, counts in known.items()
         }
-        names = [", ".join(sorted({c.cell.model for c in counts})) for counts in known.values()]
+        names = [enumerated(sorted({c.cell.model for c in counts})) for counts in known.values()]
         about = [c.where for counts in known.values() for c in counts]
         yield found("", about, figures, names=names, units=[*CONVENTIONS.values()])
 
