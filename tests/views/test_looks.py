@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import reported
-from factory import absent, cell, record
+from factory import STEADY, absent, but, cell, record
 from matplotlib import colors
 from optimized import timed
 from preparing import prepared
@@ -17,7 +17,16 @@ from savings import original
 
 from vlmnb.analysis import rates
 from vlmnb.analysis.rates import Rate
-from vlmnb.views import axis_figure, figure_style, preprocessing_page, reuse_page, roofline, token_figure
+from vlmnb.views import (
+    across,
+    axis_figure,
+    cost_figure,
+    figure_style,
+    preprocessing_page,
+    reuse_page,
+    roofline,
+    token_figure,
+)
 from vlmnb.views.marks import ALONE, DISTURBED, Mark
 from vlmnb.views.table import missing
 from vlmnb.views.templates import say
@@ -108,3 +117,15 @@ def test_a_dash_does_not_say_twice_what_its_status_says() -> None:
     blank = absent(cell(), "not_enough_tokens", "not enough tokens")
     assert missing(blank).title == "not enough tokens"
     assert missing(absent(cell(), "failed", "no disk")).title == "failed: no disk"
+
+
+def test_an_axis_of_joules_says_where_they_are_modelled() -> None:
+    titles = {"llava-tiny": "LLaVA tiny"}
+    for method, marked in (("model", True), ("rapl", False)):
+        own = [record(cell(batch_size=size), latencies=STEADY) for size in (1, 4)]
+        own = [but(one, energy=(but(one.energy[0], method=method),)) for one in own]
+        assert {one.energy_method for one in own} == {method}
+        drawn = across.figure("batch_size", {"llava-tiny": own}, titles)[0], cost_figure.figure(
+            {"llava-tiny": own}, titles
+        )  # fmt: skip
+        assert ["modelled)" in svg for svg in drawn] == [marked] * 2

@@ -16,7 +16,7 @@ from vlmnb.stats.formatting import enumerated
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.axis_figure import number_axis
 from vlmnb.views.figure_style import look, plain_log, svg, themed
-from vlmnb.views.marks import ALONE, CHANGED, DISPUTED, Mark, if_disputed, joined, marked
+from vlmnb.views.marks import ALONE, CHANGED, DISPUTED, Mark, if_disputed, joined, marked, of_axis
 from vlmnb.views.table import MISSING, Field, Table, declared, missing
 from vlmnb.views.templates import clear_of, say
 
@@ -183,6 +183,7 @@ def figure(axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str
         return "", ""
     datasets = dict.fromkeys(dataset_title(r.cell.dataset) for own in chosen.values() for r in own)
     shows = f"{' and '.join(WHAT[title] for title, _ in drawn)} by {of.noun}, on {enumerated(list(datasets))}"
+    joules = of_axis(record for own in chosen.values() for record in own)
     with themed():
         sketch = Figure(figsize=(4.4 * len(drawn), 3.2), layout="constrained")
         places = sketch.subplots(1, len(drawn), squeeze=False).flat
@@ -191,7 +192,7 @@ def figure(axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str
                 _line(place, axis, values, titles[name], name, [(r, y) for r in own if (y := get(r))])
             number_axis(place, axis, values)
             plain_log(place.yaxis)
-            place.set_ylabel(title)
+            place.set_ylabel(title + joules * (title == ENERGY))
             place.grid(visible=True, axis="y", which="major")
             place.margins(y=0.15)
         sketch.legend(*places[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)

@@ -15,7 +15,7 @@ from vlmnb.stats.formatting import enumerated
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.fields import Column
 from vlmnb.views.figure_style import INK, from_zero, look, themed
-from vlmnb.views.marks import MODELLED
+from vlmnb.views.marks import of_axis
 from vlmnb.views.report_tables import MARKS, TITLES
 from vlmnb.views.table import Field, Table, declared, without_blanks
 
@@ -121,8 +121,7 @@ def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
         gone = f"not drawn: {len(shown) - len(known)} of {len(shown)}, without a value"
         panel.set_title(gone, fontsize="small")
     number_axis(panel, axis, values)
-    modelled = name == "energy_j_per_sample" and any(r.energy_method == "model" for r in known)
-    panel.set_ylabel(PANELS[name] + (f"\n({MODELLED}modelled)" if modelled else ""))
+    panel.set_ylabel(PANELS[name] + of_axis(known) * (name == "energy_j_per_sample"))
     from_zero(panel)
     if name == "flops_per_batch":
         from matplotlib.ticker import EngFormatter

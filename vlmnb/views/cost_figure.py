@@ -38,7 +38,7 @@ def figure(found: Mapping[str, Sequence[Record]], titles: Mapping[str, str]) -> 
         plain_log(place.xaxis)
         plain_log(place.yaxis)
         place.set_xlabel("ms per image")
-        place.set_ylabel("J per image")
+        place.set_ylabel("J per image" + marks.of_axis(record for own in found.values() for record in own))
         place.grid(visible=True, which="major")
         place.margins(x=0.15, y=0.15)
         sketch.legend(loc="outside upper center", ncols=3)

@@ -106,6 +106,11 @@ def carried(rows: Iterable[Row], mark: str) -> bool:
     return any(mark in field.text for row in rows for field in row)
 
 
+def of_axis(records: Iterable[Record]) -> str:
+    """Return what the label of an axis of joules says if one of some records has modelled ones."""
+    return f"\n({MODELLED}modelled)" if any(one.energy_method == "model" for one in records) else ""
+
+
 def marked(field: Field, mark: Mark) -> Field:
     """Return a field with a mark after its number."""
     return replace(field, text=field.text + mark.sign, title=field.title + mark.why)
