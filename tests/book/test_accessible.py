@@ -103,6 +103,11 @@ def test_every_header_of_a_table_says_what_it_is_the_header_of(site: Path) -> No
     assert {page: count for page, count in found.items() if count} == {}
 
 
+def test_every_page_of_the_book_has_text(site: Path) -> None:
+    pages = {page.name: page.read_text(encoding="utf-8") for page in site.glob("*.html")}
+    assert pages.keys() == {"index.html", "search.html"}, "no index of words, which would be empty"
+
+
 def test_a_tap_on_a_number_opens_its_tooltip_with_the_link_to_its_record(site: Path) -> None:
     with browser.started() as chromium:
         page = chromium.new_context(has_touch=True, is_mobile=True).new_page()

@@ -109,9 +109,9 @@ def test_every_figure_is_on_a_page_with_its_place() -> None:
 @pytest.mark.parametrize(
     ("axis", "at", "logged", "panel"),
     [
-        ("image_size", 3, ["15.72", "18.73", "23.96"], "Energy per sample, J"),
-        ("batch_size", 1, ["28.22", "14.33", "12.1", "11.12"], "Word error rate, fraction"),
-        ("optimization", 1, ["31.9", "31.9", "56.94"], "Word error rate, fraction"),
+        ("image_size", 3, ["15.72", "18.73", "23.96"], "Energy, J per sample"),
+        ("batch_size", 1, ["28.22", "14.33", "12.1", "11.12"], "WER"),
+        ("optimization", 1, ["31.9", "31.9", "56.94"], "WER"),
     ],
 )
 def test_figures_that_only_the_log_has_stand_in_a_table_and_a_plot(

@@ -95,9 +95,9 @@ def test_a_number_without_an_interval_has_no_whiskers_and_one_with_an_interval_h
 def test_the_alt_text_of_a_figure_names_the_panels_that_it_has() -> None:
     _, found = reported.shown("llava-1.5-7b", "optimization")
     said = axis_figure.alt("optimization", axis_figure.plot("optimization", found))
-    assert said == "Latency per batch, energy per sample and FLOPs per batch of prompts by optimization."
+    assert said == "Latency, energy and FLOPs per batch by optimization."
     one = axis_figure.plot("optimization", [timed("fp32", 1.40), timed("sdpa", 1.43)])
-    assert axis_figure.alt("optimization", one) == "Latency per batch by optimization."
+    assert axis_figure.alt("optimization", one) == "Latency by optimization."
 
 
 @pytest.mark.parametrize("sign", ["", DISTURBED, ALONE, f"{DISTURBED}{ALONE}"])

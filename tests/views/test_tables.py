@@ -179,9 +179,9 @@ def test_every_axis_has_a_plot_and_a_caption_with_units_and_n(axis: str) -> None
     cells = [cell(**{axis: value}) for value in values]
     found = [record(c, latencies=(0.2,) * 6) for c in cells]
     figure = axis_figure.axis_plot(axis, cells, found)
-    assert figure.axes[0].get_ylabel() == "Latency per batch, s"
+    assert figure.axes[0].get_ylabel() == "Latency, s per batch"
     if axis == "batch_size":
-        assert figure.axes[1].get_ylabel() == "Energy per sample, J\n(≈ modelled)"
+        assert figure.axes[1].get_ylabel() == "Energy, J per sample\n(≈ modelled)"
     caption = findings.caption(axis, cells, found)
     assert "n = 6" in caption
     assert "seconds per batch" in caption

@@ -26,12 +26,12 @@ WIDTH = 0.6
 """Of the bars of one value together; the distance of values is 1."""
 
 PANELS = {
-    "latency_s": "Latency per batch, s",
-    "energy_j_per_sample": "Energy per sample, J",
-    "wer": "Word error rate, fraction",
-    "flops_per_batch": "FLOPs per batch of prompts",
+    "latency_s": TITLES["latency_s"],
+    "energy_j_per_sample": TITLES["energy_j_per_sample"],
+    "wer": TITLES["wer"],
+    "flops_per_batch": TITLES["flops"],
 }
-"""Quantities of every plot, with units."""
+"""Quantities of every plot, called as the tables call them."""
 
 
 def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
