@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from auditing import busy, check, levels
+from auditing import busy, check, findings, levels
 from factory import STEADY, answers, cell, record, timed
 
 from vlmnb.flops.flop_count import FlopCount
@@ -51,6 +51,12 @@ SDPA, COMPILED = cell(optimization="sdpa"), cell(optimization="compile")
 ])  # fmt: skip
 def test_two_records_that_contradict(rule: str, level: str, first: Record, good: Record, bad: Record) -> None:
     check(rule, level, [good], bad, beside=[first])
+
+
+def test_the_interval_of_a_finding_is_not_taken_for_that_of_the_pages() -> None:
+    (one,) = findings("optimization-is-faster", timed(), times(1.5, of=COMPILED))
+    said = dict(one.figures)["Ratio"]
+    assert said.endswith("(99 % interval)"), "pages show 95 %"
 
 
 def test_latency_that_falls_with_size_beyond_noise() -> None:

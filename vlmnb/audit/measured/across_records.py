@@ -247,7 +247,7 @@ def _latency(record: Record) -> str:
 
 def _ratio(found: comparison.Difference) -> str:
     ratio, low, high = (clear_of(value, 1, 3) for value in (found.ratio, found.low, found.high))
-    return f"{ratio}, {low} to {high}"
+    return f"{ratio}, {low} to {high} ({100 * CONFIDENCE:g} % interval)"
 
 
 def _but(record: Record, *fields: str) -> str:
