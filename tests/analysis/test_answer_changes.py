@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from factory import but, cell, record
 from optimized import planted, timed
 
@@ -17,6 +18,7 @@ from vlmnb.spec.cell import Cell
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.views import answer_tables, axis_table, findings, footnotes, roofline
 from vlmnb.views.table import Table
+from vlmnb.views.templates import say
 
 
 def changes_table(cells: list[Cell], records: list[Record], others: list[Record]) -> Table | None:
@@ -190,3 +192,17 @@ def test_settings_at_batch_1_are_held_against_the_original_at_batch_1() -> None:
     assert "- sdpa: a batch" in said
     assert "- prompt_lookup at batch 1: a batch" in said
     assert said.count("a batch") == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("assisted",), "`assisted` takes at most 1 question at a time."),
+        (("assisted", "early_exit"), "`assisted` and `early_exit` take at most 1 question at a time."),
+    ],
+)
+def test_settings_that_take_fewer_questions_are_listed_as_a_sentence(
+    names: tuple[str, ...], said: str
+) -> None:
+    cells = [cell(optimization=name, batch_size=1) for name in ("fp32", *names)]
+    assert say("answers", "other_batch_size", cells=cells).startswith(said)
