@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import reported
+from background import disturbed
 from factory import STEADY, absent, but, cell, record
 from matplotlib import colors
 from optimized import timed
@@ -129,3 +130,21 @@ def test_an_axis_of_joules_says_where_they_are_modelled() -> None:
             {"llava-tiny": own}, titles
         )  # fmt: skip
         assert ["modelled)" in svg for svg in drawn] == [marked] * 2
+
+
+def test_what_a_busy_machine_measured_is_marked_in_every_figure_that_shows_it() -> None:
+    several = [record(cell(batch_size=size), latencies=STEADY) for size in (1, 4)]
+    asked, ready = [reused(pictures=6)], [prepared(1, 0.8, 0.2), prepared(4, 3.2, 0.3)]
+    for busy in (False, True):
+        sizes, pictures, batches = (
+            [disturbed(r) if busy else r for r in own] for own in (several, asked, ready)
+        )
+        signs = [
+            text.get_text()
+            for drawn in (reuse_page.figure(pictures), preprocessing_page.figure(batches))
+            for text in drawn.axes[0].texts
+        ]
+        assert (len(signs), set(signs)) == ((2 + 6, {"†"}) if busy else (0, set()))
+        svg = across.figure("batch_size", {"llava-tiny": sizes}, {"llava-tiny": "LLaVA tiny"})[0]
+        captions = reuse_page.caption(pictures), preprocessing_page.caption(batches)
+        assert ["†" in text for text in (svg, *captions)] == [busy] * 3

@@ -15,8 +15,19 @@ from vlmnb.spec import axes
 from vlmnb.stats.formatting import enumerated
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.axis_figure import number_axis
-from vlmnb.views.figure_style import look, plain_log, svg, themed
-from vlmnb.views.marks import ALONE, CHANGED, DISPUTED, Mark, if_disputed, joined, marked, of_axis
+from vlmnb.views.figure_style import look, plain_log, signed, svg, themed
+from vlmnb.views.marks import (
+    ALONE,
+    CHANGED,
+    DISPUTED,
+    Mark,
+    if_disputed,
+    joined,
+    marked,
+    of_axis,
+    of_energy,
+    of_latency,
+)
 from vlmnb.views.table import MISSING, Field, Table, declared, missing
 from vlmnb.views.templates import clear_of, say
 
@@ -173,23 +184,25 @@ def figure(axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str
     values = list(dict.fromkeys(of.value(r.cell) for own in chosen.values() for r in own))
     if of.numeric:
         values.sort()
-    panels: list[tuple[str, Callable[[Record], float | None]]] = [
-        (TIME, lambda r: 1000 * r.latency_s / r.cell.batch_size if r.latency_s else None),
-        (ENERGY, lambda r: r.energy_j_per_sample and r.energy_j_per_sample / 3.6),
+    panels: list[tuple[str, Callable[[Record], float | None], Callable[[Record], Mark]]] = [
+        (TIME, lambda r: 1000 * r.latency_s / r.cell.batch_size if r.latency_s else None, of_latency),
+        (ENERGY, lambda r: r.energy_j_per_sample and r.energy_j_per_sample / 3.6, of_energy),
     ]
-    drawn = [(title, get) for title, get in panels
+    drawn = [(title, get, mark) for title, get, mark in panels
              if sum(get(record) is not None for own in chosen.values() for record in own) > 1]  # fmt: skip
     if not drawn or len(values) < 2:
         return "", ""
     datasets = dict.fromkeys(dataset_title(r.cell.dataset) for own in chosen.values() for r in own)
-    shows = f"{' and '.join(WHAT[title] for title, _ in drawn)} by {of.noun}, on {enumerated(list(datasets))}"
+    shows = (
+        f"{' and '.join(WHAT[title] for title, *_ in drawn)} by {of.noun}, on {enumerated(list(datasets))}"
+    )
     joules = of_axis(record for own in chosen.values() for record in own)
     with themed():
         sketch = Figure(figsize=(4.4 * len(drawn), 3.2), layout="constrained")
         places = sketch.subplots(1, len(drawn), squeeze=False).flat
-        for place, (title, get) in zip(places, drawn, strict=True):
+        for place, (title, get, mark) in zip(places, drawn, strict=True):
             for name, own in chosen.items():
-                _line(place, axis, values, titles[name], name, [(r, y) for r in own if (y := get(r))])
+                _line(place, axis, values, titles[name], name, [(r, y) for r in own if (y := get(r))], mark)
             number_axis(place, axis, values)
             plain_log(place.yaxis)
             place.set_ylabel(title + joules * (title == ENERGY))
@@ -214,6 +227,7 @@ def _line(
     title: str,
     name: str,
     points: Sequence[tuple[Record, float]],
+    mark: Callable[[Record], Mark],
 ) -> None:
     of, shown = axes.AXES[axis], look(name, models.registry())
     at = [of.value(r.cell) if of.numeric else values.index(of.value(r.cell)) for r, _ in points]
@@ -221,6 +235,8 @@ def _line(
     place.plot(
         at, [y for _, y in points], color=shown.color, marker=shown.marker, linestyle=style, label=title
     )
+    for x, (record, y) in zip(at, points, strict=True):
+        signed(place, x, y, mark(record).sign)
 
 
 def _value(axis: str, record: Record) -> Field:

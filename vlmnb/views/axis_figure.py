@@ -14,7 +14,7 @@ from vlmnb.spec.cell import Cell
 from vlmnb.stats.formatting import enumerated
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.fields import Column
-from vlmnb.views.figure_style import INK, from_zero, look, themed
+from vlmnb.views.figure_style import INK, from_zero, look, signed, themed
 from vlmnb.views.marks import of_axis
 from vlmnb.views.report_tables import MARKS, TITLES
 from vlmnb.views.table import Field, Table, declared, without_blanks
@@ -115,8 +115,7 @@ def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
             panel.bar(at, heights, WIDTH / len(names), label=title, color=drawn.color)
             panel.errorbar(at, heights, yerr=reach, fmt="none", ecolor=INK, elinewidth=1.4, capsize=3)
         for x, record, (_, top) in zip(at, own, ends, strict=True):
-            sign = MARKS[name](record).sign if name in MARKS else ""
-            panel.annotate(sign, (x, top), (0, 2), textcoords="offset points", ha="center")
+            signed(panel, x, top, MARKS[name](record).sign if name in MARKS else "")
     if len(known) < len(shown):
         gone = f"not drawn: {len(shown) - len(known)} of {len(shown)}, without a value"
         panel.set_title(gone, fontsize="small")

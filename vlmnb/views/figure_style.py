@@ -74,6 +74,12 @@ def inlined(markup: str, alt: str) -> str:
     return f'<span class="vlmnb-wide">{made}</span>' if width and float(width[1]) > WIDE_PT else made
 
 
+def signed(panel: Any, x: Any, top: float, sign: str) -> None:
+    """Write a mark above a point or the end of its interval; nothing for a point without one."""
+    if sign.strip():
+        panel.annotate(sign.strip(), (x, top), (0, 2), textcoords="offset points", ha="center")
+
+
 def from_zero(panel: Any) -> None:
     """Let the heights of a panel begin at 0, with room above them though they hardly differ."""
     panel.update_datalim([(0, 0)], updatex=False)

@@ -62,6 +62,9 @@ def figure(records: Sequence[Record]) -> Figure:
                 label=label, color=color, marker=marker, markersize=5, capsize=2,
                 linestyle="--" if label == MODEL else "-",
             )  # fmt: skip
+            for record, each in found:
+                sign = marks.of_load(record, record.window_under_load).sign
+                figure_style.signed(panel, record.cell.batch_size, each.high, sign)
         sizes = sorted({record.cell.batch_size for record in records})
         panel.set_xscale("log", base=2)
         panel.set_xticks(sizes, [str(size) for size in sizes])
@@ -132,6 +135,12 @@ def text(records: Sequence[Record], noise_floor: float) -> str:
     if busy:
         lines.append(say("preprocessing", "disturbed", sizes=busy, all=False))
     return "\n".join(f"- {line}" for line in lines)
+
+
+def caption(records: Sequence[Record]) -> str:
+    """Return the caption of the figure."""
+    busy = any(record.window_under_load for record in records if record.preprocessing)
+    return say("preprocessing", "figure", intervals=intervals_of(records), busy=busy)
 
 
 def intervals_of(records: Sequence[Record]) -> str:

@@ -11,7 +11,7 @@ from vlmnb.records.parts import Asked, Reused
 from vlmnb.records.record import Record
 from vlmnb.stats import formatting, intervals
 from vlmnb.views import fields, figure_style, marks
-from vlmnb.views.marks import marked
+from vlmnb.views.marks import Mark, marked
 from vlmnb.views.table import MISSING, Field, Row, Table, missing, without
 from vlmnb.views.templates import say
 
@@ -51,6 +51,8 @@ def figure(records: Sequence[Record]) -> Figure:
                 yerr=[[x.median - x.low for x in found], [x.high - x.median for x in found]],
                 label=KEPT[way], color=look.color, marker=look.marker, markersize=5, capsize=2,
             )  # fmt: skip
+            for x, each, (record, _) in zip(at, found, drawn, strict=True):
+                figure_style.signed(panel, x, each.high, _mark(record).sign)
         panel.set_xscale("log", base=2)
         ticks = sorted({record.cell.questions for record in records})
         panel.set_xticks(ticks, [str(each) for each in ticks])
@@ -80,7 +82,7 @@ def caption(records: Sequence[Record]) -> str:
     """Return the caption of the figure."""
     return say(
         "reuse", "figure", n=[len(picture_reuse.costs_s(r, r.reused.kept)) for r in records if r.reused],
-        intervals=_intervals(records),
+        intervals=_intervals(records), busy=any(r.window_under_load for r in records if r.reused),
     )  # fmt: skip
 
 
@@ -150,7 +152,7 @@ def _paid(record: Record, found: Reused, noise_floor: float) -> Row:
         why = f"({pays.keep_s:.3g} s once, then {pays.kept_s:.3g} s instead of {pays.plain_s:.3g} s)"
         shown = Field(str(pays.questions), f"from medians {why}, without an interval", key)
     return (
-        marked(fields.seconds(made, key, "pictures"), marks.of_load(record, record.window_under_load)),
+        marked(fields.seconds(made, key, "pictures"), _mark(record)),
         Field(formatting.format_si(size, "B"), "of one picture; counted, without an interval", key),
         shown,
         Field(f"{same} of {same}", "token by token; counted, without an interval", key),
@@ -165,13 +167,17 @@ def _doubt(record: Record, questions: int, noise_floor: float) -> str:
     return f"may be noise: {what} for certain" if found is None or found.high >= 1 else ""
 
 
+def _mark(record: Record) -> Mark:
+    return marks.of_load(record, record.window_under_load)
+
+
 def _names(record: Record, way: str) -> Row:
     return Field(str(record.cell.questions)), Field(KEPT[way], words=True)
 
 
 def _cost(record: Record, asked: Asked) -> Field:
     shown = fields.seconds(picture_reuse.cost(record, asked), record.key, "pictures")
-    return marked(shown, marks.of_load(record, record.window_under_load))
+    return marked(shown, _mark(record))
 
 
 def _share(record: Record, noise_floor: float) -> Field:
@@ -183,7 +189,7 @@ def _share(record: Record, noise_floor: float) -> Field:
     else:
         title = f"ratio of the medians, {found.n} pictures; the interval, noise floor included, decides"
         shown = fields.of_ratio(found, title, record.key)
-    return marked(shown, marks.of_load(record, record.window_under_load))
+    return marked(shown, _mark(record))
 
 
 def _energy(record: Record, asked: Asked) -> Field:

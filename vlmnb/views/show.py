@@ -225,7 +225,7 @@ def show_preprocessing(plan: Plan, found: list[Record]) -> None:
         _figure(
             preprocessing_page.figure(found),
             alt,
-            say("preprocessing", "figure", intervals=preprocessing_page.intervals_of(found)),
+            preprocessing_page.caption(found),
             drawn,
         )
 
