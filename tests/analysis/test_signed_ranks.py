@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy import stats
+import scipy
 
 from vlmnb.analysis import signed_ranks
 from vlmnb.stats.intervals import Floats
@@ -41,7 +41,7 @@ def test_alone_it_decides_as_wilcoxons_test(count: int) -> None:
     values = np.random.default_rng(count).normal(0.1, 0.1, count)
     found = signed_ranks.interval(values[:, None], 0.95)  # one batch is no cluster among others
     for end, outward in ((found.low, -1e-9), (found.high, 1e-9)):
-        inside, outside = (stats.wilcoxon(values - end - step).pvalue for step in (-outward, outward))
+        inside, outside = (scipy.stats.wilcoxon(values - end - step).pvalue for step in (-outward, outward))
         assert outside <= 0.05 + 1e-3 * (count > 60)
         assert inside > 0.05 - 1e-3 * (count > 60)
     every = [(a + b) / 2 for i, a in enumerate(values) for b in values[i:]]

@@ -50,20 +50,25 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+def texts(folder: Path) -> dict[Path, str]:
+    return {file: file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def originals(copied: Path) -> dict[Path, str]:
+    """The files of the copy before any test edits them."""
+    return texts(copied)
+
+
 @pytest.fixture
-def package(copied: Path, tmp_path: Path) -> Iterator[Path]:
+def package(copied: Path, originals: dict[Path, str], tmp_path: Path) -> Iterator[Path]:
     """A copy of the package that a test may edit, under a path of its own."""
-
-    def texts() -> dict[Path, str]:
-        return {file: file.read_text() for file in copied.rglob("*") if file.is_file()}
-
-    before = texts()
     (tmp_path / "vlmnb").symlink_to(copied)
     yield tmp_path / "vlmnb"
-    after = texts()
-    for file in after.keys() - before.keys():
+    after = texts(copied)
+    for file in after.keys() - originals.keys():
         file.unlink()
-    for file, text in before.items():
+    for file, text in originals.items():
         if after.get(file) != text:
             file.write_text(text)
 

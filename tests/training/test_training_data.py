@@ -44,8 +44,8 @@ def marked_words(task: Task) -> dict[int, list[str]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _texts_are_drawn_once() -> Iterator[None]:
-    """Tokenizers learn from the same texts, whose drawing takes longer than the learning."""
-    texts = list(tokenization.corpus())
+    """Tokenizers learn from the same few texts, whose drawing takes longer than the learning."""
+    texts = list(tokenization.corpus(size=1000))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tokenization, "corpus", lambda: texts)
         yield
