@@ -145,6 +145,14 @@ def test_what_a_busy_machine_measured_is_marked_in_every_figure_that_shows_it() 
             for text in drawn.axes[0].texts
         ]
         assert (len(signs), set(signs)) == ((2 + 6, {"†"}) if busy else (0, set()))
+        tokens = {way: [p._replace(record=disturbed(p.record) if busy else p.record) for p in line]
+                  for way, line in LINES.items()}  # fmt: skip
+        panels = token_figure.figure(tokens).axes
+        assert [{text.get_text() for text in panel.texts} for panel in panels] == [
+            set(),
+            {"†"} if busy else set(),
+        ]
+        assert ("†" in token_figure.caption(tokens)) is busy
         svg = across.figure("batch_size", {"llava-tiny": sizes}, {"llava-tiny": "LLaVA tiny"})[0]
         captions = reuse_page.caption(pictures), preprocessing_page.caption(batches)
         assert ["†" in text for text in (svg, *captions)] == [busy] * 3

@@ -14,8 +14,8 @@ from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations import visual_tokens
 from vlmnb.stats import comparison, intervals
 from vlmnb.stats.intervals import Interval
-from vlmnb.views import detail_table, fields
-from vlmnb.views.figure_style import INK, Look, from_zero, look, themed
+from vlmnb.views import detail_table, fields, marks
+from vlmnb.views.figure_style import INK, Look, from_zero, look, signed, themed
 from vlmnb.views.table import Field, Table, declared
 from vlmnb.views.templates import say
 
@@ -58,7 +58,7 @@ def lines(cells: Sequence[Cell], records: Sequence[Record]) -> Lines:
 
 
 def figure(drawn: Lines) -> Figure:
-    """Draw the score and the time to first token over the image tokens kept, medians with 95 % intervals."""
+    """Draw the score and the median time to first token over the image tokens kept, with 95 % intervals."""
     from matplotlib import pyplot
 
     panels: list[tuple[str, Callable[[Record], Interval | None]]] = [
@@ -74,6 +74,8 @@ def figure(drawn: Lines) -> Figure:
                 panel.plot(at, heights, color=own.color, linewidth=1)
                 # Intervals of one number of tokens lie on one another: each way has caps of another width.
                 _points(panel, [of for of in known if of[0].way != ORIGINAL], way, own, 2 + 1.5 * i)
+                for point, value in known if read is _first_token else ():
+                    signed(panel, point.kept, value.high, marks.of_latency(point.record).sign)
             ends = [of for of in known if of[0].way == ORIGINAL]
             _points(panel, ends, ORIGINAL, Look(INK, "s"), 2)
             panel.set_xlabel("Image tokens kept")
@@ -102,7 +104,7 @@ def caption(drawn: Lines) -> str:
     return say(
         "tokens", "figure", of=max((p.kept for p in every), default=0),
         answers=len(every[0].record.answers), compared=compared,
-        beats=beaten(drawn), intervals=fields.confidence([p.record for p in every]),
+        beats=beaten(drawn), busy=any(p.record.batches_under_load for p in every), intervals=fields.confidence([p.record for p in every]),
     )  # fmt: skip
 
 
