@@ -102,6 +102,9 @@ def test_families_that_were_tried_have_their_row_and_each_reason_its_number(
 def test_the_families_that_are_committed_make_a_page() -> None:
     page = tried_page.page()
     assert all(f"<code>{name}</code>" in page for name in tried.families())
+    assert not [line for line in page.splitlines() if " - *" in line or ").- *" in line], (
+        "each column has a line"
+    )
 
 
 def test_of_two_base_records_the_one_with_more_samples_counts() -> None:

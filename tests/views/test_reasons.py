@@ -45,3 +45,13 @@ def test_the_words_of_a_library_are_in_the_tooltip_alone_and_no_status_is_said_t
     assert "KeyError: 'x'" in axis_table.axis_table("batch_size", [found.cell], [found]).rows[0][1].title
     short = absent(cell(), "not_enough_tokens", "not enough tokens")
     assert footnotes.reasons([short]).count("not enough tokens") == 1
+
+
+def test_what_is_left_of_a_reason_closes_its_brackets() -> None:
+    """A sentence can have the name of what failed before the exception, in one pair of brackets."""
+    said = readable("eye 5.2: works on CUDA alone (eye-int4 does not work here: AssertionError: no CUDA)")
+    assert said == "eye 5.2: works on CUDA alone"
+    shown = [
+        readable(why) for one in tried.families().values() for why in (one.reason, *one.settings.values())
+    ]
+    assert [why for why in shown if why.count("(") != why.count(")")] == []
