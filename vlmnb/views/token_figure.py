@@ -104,7 +104,8 @@ def caption(drawn: Lines) -> str:
     return say(
         "tokens", "figure", of=max((p.kept for p in every), default=0),
         answers=len(every[0].record.answers), compared=compared,
-        beats=beaten(drawn), busy=any(p.record.batches_under_load for p in every), intervals=fields.confidence([p.record for p in every]),
+        beats=beaten(drawn), busy=any(p.record.batches_under_load for p in every),
+        intervals=fields.confidence([p.record for p in every]),
     )  # fmt: skip
 
 
