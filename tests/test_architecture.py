@@ -68,5 +68,12 @@ def test_status_answers_at_once(project: Path) -> None:
     assert loaded.by_command("status", cwd=project, among={*loaded.HEAVY, "numpy", "rich.console"}) == set()
 
 
+def test_an_export_loads_only_what_a_table_needs(tmp_path: Path, project: Path) -> None:
+    (tmp_path / "results").mkdir()
+    arguments = ("export", "--results", str(tmp_path / "results"), "-o", str(tmp_path / "table.csv"))
+    among = {*loaded.HEAVY, "pandas", "pyarrow", "vlmnb.data.catalogue"}
+    assert loaded.by_command(*arguments, cwd=project, among=among) == set()
+
+
 def test_the_check_finds_what_is_loaded(project: Path) -> None:
     assert loaded.by_code("import pandas", cwd=project) == {"pandas"}

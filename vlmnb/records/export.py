@@ -14,7 +14,7 @@ from pydantic_core import from_json, to_json
 from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.files import cores
-from vlmnb.records import described, record_file, store
+from vlmnb.records import record_file, store
 from vlmnb.records.export_columns import EXPORT_COLUMNS
 
 FORMATS = {
@@ -66,8 +66,12 @@ def export_records(results: Path, output: Path, file_format: str) -> tuple[int, 
             if file_format == "codecarbon":
                 return _write_codecarbon(results, scratch)
             if file_format == "model-index":
+                from vlmnb.records import described  # a table does without it, and starts sooner
+
                 return described.write_model_index(results, scratch)
             if file_format == "croissant":
+                from vlmnb.records import described
+
                 table = output.with_suffix(".csv")
                 count, problems = export_records(results, table, "csv")
                 scratch.write_text(described.croissant(table), encoding="utf-8")

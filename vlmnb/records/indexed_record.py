@@ -155,11 +155,13 @@ def fitted_on(record: Record) -> tuple[str, str] | None:
     cell = record.cell
     if record.status != "ok" or record.source != "measured" or record.provenance.geometry:
         return None
+    if cell.device != "cuda" or cell.measure != "generation":
+        return None
     kind = quantization_of(cell)
     gpus = record.provenance.machine.get("gpus") or []
-    if cell.device != "cuda" or cell.measure != "generation" or kind is None or not gpus:
+    if kind is None or not gpus or not record.full_batches_s or not record.answers:
         return None
-    return (str(gpus[0]["name"]), kind) if record.full_batches_s and record.answers else None
+    return str(gpus[0]["name"]), kind
 
 
 def quantization_of(cell: Cell) -> str | None:
