@@ -11,7 +11,7 @@ import yaml
 from factory import but, changed
 
 from vlmnb import models, paths
-from vlmnb.analysis import base_configuration, titles
+from vlmnb.analysis import base_configuration, repeatability, titles
 from vlmnb.book import build, explorer
 from vlmnb.book.content import Content, Page, bundled
 from vlmnb.book.pages import audit, axis, comparison, finder, first, machine, model, support
@@ -23,6 +23,7 @@ from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records import export_columns, record_file
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
+from vlmnb.stats import formatting
 from vlmnb.views import comparison_tables, detail_table, pareto_figure
 from vlmnb.views.table import Field, Table, render
 
@@ -232,6 +233,13 @@ def test_the_machine_page_says_whether_the_machine_is_virtual_and_how_threads_wa
     newer = changed(newer, "provenance", seconds=4.0, stages={"load": 1.0, "window": 2.0})
     page = machine.page(Content((base, newer)))
     assert re.search(r"timed windows</.*>2.0 s<.*>50 %<", page, re.DOTALL)
+
+
+def test_the_machine_page_names_the_noise_floor_that_it_assumes(base: Record) -> None:
+    floor = repeatability.noise_floor([base], [(base.hardware, base.cell.device)])
+    assert not floor.measured
+    assert machine.page(Content((base,))).count(f" {formatting.percent(floor.value)} %") == 1
+    assert f"**{formatting.percent(floor.value)} %**" in machine.page(Content((base,)))
 
 
 def test_an_accuracy_of_choices_is_shown_with_the_score_of_guessing(base: Record) -> None:

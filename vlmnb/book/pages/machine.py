@@ -59,6 +59,11 @@ def _machine(name: str, records: Sequence[Record]) -> dict[str, object]:
             for device in sorted({record.cell.device for record in on_a_device(records)})
             if (floor := repeatability.measured_floor(records, name, device)) is not None
         ],
+        "assumed": [
+            (Setup("measured", name, device).title, taken.value)
+            for device in sorted({record.cell.device for record in on_a_device(records)})
+            if not (taken := repeatability.noise_floor(records, [(name, device)])).measured
+        ],
     }
 
 
