@@ -34,30 +34,37 @@
     for (let digits = 3; Number(made) === 1 && value !== 1 && digits < 9; digits += 1) made = fixed(value, digits);
     return made;
   };
-  const text = (value, unit) => {
-    if (unit === "$") return `$${plain(value)}`;
-    if (!["s", "J", "B", "FLOP", "g", "Wh"].includes(unit) || value === 0) return `${plain(value)}\u00a0${unit}`.trim();
+  const text = (value, unit, digits = plain) => {
+    if (unit === "$") return `$${digits(value)}`;
+    if (!["s", "J", "B", "FLOP", "g", "Wh"].includes(unit) || value === 0) return `${digits(value)}\u00a0${unit}`.trim();
     const [prefix, factor] = PREFIXES.find(([, size]) => Math.abs(value) >= size * 0.9995) ?? PREFIXES.at(-1);
-    return `${plain(value / factor)}\u00a0${prefix}${unit}`;
+    return `${digits(value / factor)}\u00a0${prefix}${unit}`;
   };
+  // A limit with more digits where three are another number.
+  const inFull = (value) => (Number(plain(value)) === Number(value.toPrecision(6)) ? plain(value) : String(Number(value.toPrecision(6))));
 
-  // The number of a text such as 0.5, 500 ms, 1,000 ms, 24 GiB, 0.2 Wh, 80 % or $2; null where it is none. Bytes
-  // without a unit are GB.
+  // The number of a text such as 0.5, 500 ms, 1,000 ms, ≤ 24 GiB, 24 gb, 0.2 Wh, 80 % or $2; null where it is none.
+  // Bytes without a unit are GB.
   const BYTES = [["Ki", 2 ** 10], ["Mi", 2 ** 20], ["Gi", 2 ** 30]];
+  const IN_USE = { s: ([, factor]) => factor <= 1, B: ([, factor]) => factor >= 1 }; // so that capitals do not matter
   const read = (typed, unit) => {
-    const [, number, rest] = typed.replace("$", "").trim()
+    const [, number, rest] = typed.replace("$", "").trim().replace(/^[≤≥<>=]+\s*/, "")
       .match(/^(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+)\s*(\S*)$/i) ?? [];
-    const own = { J: [["Wh", 3600], ["kWh", 3.6e6]], "": [["%", 0.01]], B: [["", 1e9]] }[unit] ?? [];
-    const known = [...PREFIXES, ...(unit === "B" ? BYTES : [])].map(([name, factor]) => [`${name}${unit}`, factor]);
-    const bare = unit === "" || unit === "$" ? [] : PREFIXES;
-    const factor = [...own, ["", 1], ...known, ...bare].find(([name]) => name === (rest ?? "").replace("u", "µ"))?.[1];
+    const own = { J: [["Wh", 3600], ["kWh", 3.6e6]], "": [["%", 0.01]], B: [["", 1e9]], $: [["USD", 1]] }[unit] ?? [];
+    const prefixes = PREFIXES.filter(IN_USE[unit] ?? (() => true));
+    const known = [...prefixes, ...(unit === "B" ? BYTES : [])].map(([name, factor]) => [`${name}${unit}`, factor]);
+    const bare = unit === "" || unit === "$" ? [] : prefixes;
+    const all = [...own, ["", 1], ...known, ...bare];
+    const given = (rest ?? "").replace("u", "µ");
+    const alike = all.filter(([name]) => name.toLowerCase() === given.toLowerCase());
+    const factor = (alike.find(([name]) => name === given) ?? alike.find(([name]) => name[0] === given[0]) ?? alike[0])?.[1];
     return number && factor ? Number(number.replaceAll(",", "")) * factor : null;
   };
 
   // A quantity of a point as [value, low, high] or [value]; undefined where it has none.
   const PER_KWH = 1 / 3.6e6;
   const scaled = (found, factor) => found?.map((value) => value * factor);
-  const price = (name) => Math.max(Number(form.elements[name].value) || 0, 0);
+  const price = (name) => Math.min(Math.max(Number(form.elements[name].value) || 0, 0), data.prices[name].top ?? Infinity);
   const rent = () => price("hire") / 36 / (price("use") || NaN); // $ per second
   const perJoule = () => PER_KWH * price("tariff");
   const derived = {
@@ -104,7 +111,8 @@
     const [middle, ends] = shown(point, name).split(" [");
     const digits = (each) => String(Number(each.toPrecision(6)));
     const number = make("span", { textContent: middle });
-    number.dataset.csv = digits(found[0]);
+    const marks = [/^≈/.test(middle) ? "≈ " : "", disputed(point, name) ? " ⚠" : ""];
+    number.dataset.csv = marks.join(digits(found[0]));
     number.dataset.sort = found[0];
     const made = make("span", {}, number);
     if (ends) {
@@ -185,14 +193,15 @@
     return counts;
   };
   const most = (counts) => [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
+  const kindOf = (point) => kinds[point.kind].title;
   const withNumbers = points.filter((point) => point.values.s_image);
   // What is chosen at first for some models: the kind and the data set with most of their records.
   const first = (titles, kindsAsked = []) => {
     const own = withNumbers.filter((point) => titles.includes(point.title));
     const usual = own.filter((point) => kinds[point.kind].usual);
-    const kind = most(tally(usual.length ? usual : own, (point) => String(point.kind))) ?? "0";
+    const kind = most(tally(usual.length ? usual : own, kindOf)) ?? kinds[0]?.title;
     const ofKind = points.filter((point) => titles.includes(point.title)
-      && (kindsAsked.length ? kindsAsked : [kind]).includes(String(point.kind)));
+      && (kindsAsked.length ? kindsAsked : [kind]).includes(kindOf(point)));
     const scored = ofKind.filter((point) => value(point, "accuracy"));
     const known = scored.length ? scored : ofKind;
     const has = (name) => ofKind.some((point) => value(point, name));
@@ -201,7 +210,7 @@
       x: "s_image", y: scored.length ? "accuracy" : has("j_image") ? "j_image" : "peak", metric };
   };
   const CHOICES = {
-    kind: ["Kind of record", kinds.map((kind, i) => [String(i), kind.title])],
+    kind: ["Kind of record", kinds.map(({ title }) => [title, title])],
     dataset: ["Data set", Object.entries(datasets)],
     model: ["Model", Object.keys(data.marks).map((name) => [name, name])],
     setting: ["Setting", [...new Set(points.map((point) => point.setting))].sort().map((name) => [name, name])],
@@ -215,7 +224,7 @@
     memory: ["at most", () => "peak"],
     price: ["at most", () => "usd_1000"],
   };
-  const EXAMPLES = { s: "500 ms", J: "5 J or 0.2 Wh", B: "24 GB or 24 GiB", $: "$0.50", "": "0.8" };
+  const EXAMPLES = { s: "500 ms", J: "5 J or 0.2 Wh", B: "24 GB or 24 GiB", $: "$0.50", "": "0.8 or 80 %" };
   const quality = Object.keys(quantities).filter((name) => quantities[name].quality);
   const limits = {};
   const boxes = {};
@@ -251,7 +260,7 @@
     limits[name] = { slider, exact, caption, wrong, how, value: null, start: null };
   }
   const range = (name) => {
-    const found = points.filter((point) => boxes.kind.some((box) => box.checked && box.value === String(point.kind)))
+    const found = points.filter((point) => boxes.kind.some((box) => box.checked && box.value === kindOf(point)))
       .map((point) => value(point, LIMITS[name][1]())?.[0]).filter((each) => each !== undefined);
     return found.length ? [low(name) ? Math.min(...found) : Math.min(0, ...found), Math.max(...found)] : null;
   };
@@ -262,6 +271,13 @@
     const log = quantities[LIMITS[name][1]()].log;
     return log ? least * (top / least) ** (position / 100) : least + (top - least) * position / 100;
   };
+  // What the slider sets, in four digits that leave nothing out, where these are not another position.
+  const moved = (name, position) => {
+    const exact = toValue(name, position);
+    const step = 10 ** (Math.floor(Math.log10(exact)) - 3);
+    const near = Number((step * Math[low(name) ? "ceil" : "floor"](exact / step)).toPrecision(4));
+    return near > 0 && toPosition(name, near) === position ? near : exact;
+  };
   const toPosition = (name, limit) => {
     const [least, top] = range(name);
     if (top === least) return off(name);
@@ -270,34 +286,44 @@
     return Math.round(100 * Math.min(Math.max(share, 0), 1));
   };
   const chosen = (name) => boxes[name].filter((box) => box.checked).map((box) => box.value);
+  const listed = (name) => (key) => boxes[name].some((box) => box.value === key);
+  const offered = (name) => (key) => [...form.elements[name].options].some((option) => option.value === key);
+  const ANSWERED = { // whether something here answers to a name in the address
+    ...Object.fromEntries(Object.keys(CHOICES).map((name) => [name, listed(name)])),
+    ...Object.fromEntries(["x", "y", "metric"].map((name) => [name, offered(name)])),
+    model: (key) => listed("model")(key) || points.some((point) => point.model === key),
+    record: (key) => points.some((point) => point.key === key),
+  };
+  let unknown = []; // what the address names and this book does not have
   const fill = (wanted) => {
+    const given = [...wanted].filter(([name, key]) => key && name in ANSWERED && !ANSWERED[name](key));
+    unknown = [...new Set(given.map(([name, key]) => `${name} ${key}`))];
     for (const name of wanted.getAll("model")) { // the name of a model stands for its title
       points.filter((point) => point.model === name).forEach((point) => wanted.append("model", point.title));
     }
     for (const name of Object.keys(data.prices)) {
-      const given = [wanted.get(name), kept.get(name)].find((text) => text && Number(text) >= 0);
+      const given = [wanted.get(name), kept.get(name)].find((text) => text && Number(text) >= 0 && Number(text) <= (data.prices[name].top ?? Infinity));
       form.elements[name].value = given ?? data.prices[name].value;
     }
     // Records in the address stand for their kind, data set, model, setting and batch size.
     for (const point of points.filter((each) => wanted.getAll("record").includes(each.key))) {
-      const of = { kind: point.kind, dataset: point.dataset, model: point.title, setting: point.setting, batch: point.size[0] };
+      const of = { kind: kindOf(point), dataset: point.dataset, model: point.title, setting: point.setting, batch: point.size[0] };
       Object.entries(of).forEach(([name, each]) => wanted.append(name, each));
     }
     let usually = {};
     for (const name of new Set(["model", ...Object.keys(CHOICES)])) { // what is chosen at first depends on the models
       const asked = wanted.getAll(name).filter((key) => boxes[name].some((box) => box.value === key));
-      const on = asked.length ? asked : usually[name];
+      const on = asked.length || wanted.get(name) === "" ? asked : usually[name];
       boxes[name].forEach((box) => { box.checked = !on || on.includes(box.value); });
       if (["model", "kind"].includes(name)) usually = first(chosen("model"), name === "kind" ? chosen("kind") : []);
     }
     for (const name of ["x", "y", "metric"]) {
       const select = form.elements[name];
-      const valid = (key) => [...select.options].some((option) => option.value === key);
-      select.value = [wanted.get(name), usually[name], select.options[0]?.value].find(valid) ?? "";
+      select.value = [wanted.get(name), usually[name], select.options[0]?.value].find(offered(name)) ?? "";
     }
     for (const name of Object.keys(LIMITS)) {
       const given = parseFloat(wanted.get(name));
-      limits[name].value = Number.isFinite(given) ? given : null;
+      limits[name].value = Number.isFinite(given) && LIMITS[name][1]() ? given : null;
     }
   };
   const address = () => {
@@ -312,10 +338,10 @@
     for (const [name, [, choices]] of Object.entries(CHOICES)) {
       const on = chosen(name);
       const usualChoice = usually[name] ? String(on) === String(usually[name]) : on.length === choices.length;
-      if (!usualChoice) on.forEach((key) => state.append(name, key));
+      if (!usualChoice) (on.length ? on : [""]).forEach((key) => state.append(name, key));
     }
     for (const [name, limit] of Object.entries(limits)) {
-      if (limit.value !== null) state.set(name, Number(limit.value.toPrecision(4)));
+      if (limit.value !== null) state.set(name, Number(limit.value.toPrecision(12)));
     }
     history.replaceState(null, "", `#${state}`);
   };
@@ -499,14 +525,14 @@
   };
   const filtered = () => {
     const on = Object.fromEntries(Object.keys(CHOICES).map((name) => [name, new Set(chosen(name))]));
-    return points.filter((point) => on.kind.has(String(point.kind)) && on.dataset.has(point.dataset)
+    return points.filter((point) => on.kind.has(kindOf(point)) && on.dataset.has(point.dataset)
       && on.model.has(point.title) && on.setting.has(point.setting)
       && on.batch.has(String(point.size[0])));
   };
   const links = () => {
     const models = [...new Set(filtered().map((point) => point.model))];
     const to = (href, textContent) => make("a", { href, textContent });
-    const hire = price("hire") === data.prices.hire.value ? "" : `&hire=${price("hire")}`;
+    const hire = ["hire", "use"].filter((name) => price(name) !== data.prices[name].value).map((name) => `&${name}=${price(name)}`).join("");
     const of = models.length > 3 ? [] : models.filter((model) => about[model]).map((model) => make("span", {},
       `${points.find((point) => point.model === model).title}: `, to(about[model][0], "its pages"),
       ...(about[model][1] ? [", ", to(`finder.html#model=${encodeURIComponent(model)}${hire}`, "GPUs that run it")] : []), ". "));
@@ -523,11 +549,12 @@
       limit.slider.disabled = !known;
       const now = limitOf(name);
       limit.slider.value = known && now !== null ? toPosition(name, now) : off(name);
-      const said = now === null ? "no limit" : text(now, quantities[quantity].unit);
-      limit.exact.value = known ? said : "not known";
+      const said = now === null ? "no limit" : text(now, quantities[quantity].unit, inFull);
+      const blind = !known && limit.value !== null; // it holds all the same, so it can be taken away
+      limit.exact.value = known || blind ? said : "not known";
       limit.exact.removeAttribute("aria-invalid");
-      limit.wrong.textContent = "";
-      limit.exact.disabled = !known;
+      limit.wrong.textContent = blind ? "No record of this kind has the number, so none meets this limit. Empty the field for no limit." : "";
+      limit.exact.disabled = !known && !blind;
       limit.slider.setAttribute("aria-valuetext", said);
       limit.caption.textContent = quantities[quantity]
         ? `${quantities[quantity].title} at ${low(name) ? "most" : "least"} ` : "No quality is known ";
@@ -539,7 +566,7 @@
       point.front = false;
     });
     drawn = found.filter((point) => value(point, x) && value(point, y)).sort((a, b) => value(a, x)[0] - value(b, x)[0]);
-    const notes = [];
+    const notes = unknown.length ? [`Not in this book, though the address names it: ${unknown.join("; ")}.`] : [];
     for (const own of Map.groupBy(drawn, (point) => point.group).values()) {
       if (!quantities[x].better || !quantities[y].better || x === y) continue;
       const long = [x, y].some((name) => name.startsWith("wer") && own.some((point) => value(point, name)[0] > 1));
@@ -554,22 +581,24 @@
     if (unpriced.length) {
       notes.push(`${unpriced.length} ${unpriced.length === 1 ? "record has" : "records have"} no joules and so no cost; set the price of electricity to 0 to count the hire alone.`);
     }
-    const ofKinds = points.filter((point) => chosen("kind").includes(String(point.kind)));
+    const ofKinds = points.filter((point) => chosen("kind").includes(kindOf(point)));
     const names = (of, among = ofKinds, comma = ", ") => [...new Set(among.map(of))].join(comma);
     if (found.length && !drawn.length) {
       const both = points.filter((point) => value(point, x) && value(point, y));
       const same = both.filter((point) => ofKinds.includes(point));
       notes.push(!both.length ? "No record has both." : same.length
         ? `Of this kind, records on ${names((point) => datasets[point.dataset], same)} have both.`
-        : `Records of other kinds have both: ${names((point) => kinds[point.kind].title, both, "; ")}.`);
+        : `Records of other kinds have both: ${names(kindOf, both, "; ")}.`);
     }
     const models = new Set(chosen("model"));
     const elsewhere = points.filter((point) => models.has(point.title) && !ofKinds.includes(point) && point.values.s_image);
     if (models.size < boxes.model.length && elsewhere.length) {
-      notes.push(`Under Kind of record there are ${elsewhere.length} more of ${models.size === 1 ? "this model" : "these models"}: ${names((point) => kinds[point.kind].title, elsewhere, "; ")}.`);
+      notes.push(`Under Kind of record there are ${elsewhere.length} more of ${models.size === 1 ? "this model" : "these models"}: ${names(kindOf, elsewhere, "; ")}.`);
     }
     place("status").textContent = !found.length
-      ? `No record fits all choices. Of the chosen kind there are records on ${names((point) => datasets[point.dataset])}, of ${names((point) => point.title)}.`
+      ? ["No record fits all choices.", ofKinds.length
+        ? `Of the chosen kind there are records on ${names((point) => datasets[point.dataset])}, of ${names((point) => point.title)}.`
+        : "No kind of record is ticked.", ...notes].join(" ")
       : `${drawn.length} of ${found.length} chosen records have both numbers; ${within} of them meet the limits.${apart} ${notes.join(" ")}`.trim();
     draw();
     best();
@@ -642,8 +671,9 @@
     if (name) {
       const position = Number(event.target.value);
       const none = limits[name].start === null ? null : 0;
-      limits[name].value = position === off(name) ? none : toValue(name, position);
+      limits[name].value = position === off(name) ? none : moved(name, position);
     }
+    unknown = [];
     if (event.target.name === "metric") limits.quality.value = null;
     if (event.target.name in data.prices && event.target.checkValidity()) kept.set(event.target.name, event.target.value);
     update();
@@ -651,12 +681,14 @@
   form.addEventListener("change", (event) => {
     const [, name] = event.target.name.match(/^exact-(.*)/) ?? [];
     if (!name) return;
-    const { unit } = quantities[LIMITS[name][1]()];
+    const { unit, title, top = Infinity } = quantities[LIMITS[name][1]()];
     const typed = event.target.value.trim();
-    const found = /^(no limit|none|)$/i.test(typed) ? (limits[name].start === null ? null : 0) : read(typed, unit);
-    if (found === null && !/^(no limit|none|)$/i.test(typed)) {
+    const none = /^(no limit|none|)$/i.test(typed);
+    const found = none ? (limits[name].start === null ? null : 0) : read(typed, unit);
+    const why = !none && found === null ? `Not read: ${typed}.` : found > top ? `${title} is ${top} at most.` : "";
+    if (why) {
       event.target.setAttribute("aria-invalid", "true");
-      limits[name].wrong.textContent = `Not read: ${typed}. Write for example ${EXAMPLES[unit]}, or nothing for no limit.`;
+      limits[name].wrong.textContent = `${why} Write for example ${EXAMPLES[unit]}, or nothing for no limit.`;
       return;
     }
     limits[name].value = found;
