@@ -1,12 +1,16 @@
 // Tables of class vlmnb-filter get fields above them: words in any column, limits on numbers, only "yes", no old ones.
 document.addEventListener("DOMContentLoaded", () => {
-  const LIMITS = [["GiB", "at least", 1], ["GB/s", "at least", 1], ["W", "at most", -1], ["USD", "at most", -1]];
-  const field = (bar, text, type) => {
+  const LIMITS = [ // name in the address, column, label, which side of the limit is kept
+    ["gib", "GiB", "GiB at least", 1], ["gib-most", "GiB", "GiB at most", -1], ["gb", "GB/s", "GB/s at least", 1],
+    ["w", "W", "W at most", -1], ["usd", "USD", "USD at most", -1],
+    ["time", "Time per image", "Time per image, s at most", -1],
+  ];
+  const field = (bar, text, type, name) => {
     const label = document.createElement("label");
     const input = document.createElement("input");
     input.type = type;
-    input.name = text.trim().split(/\W/)[0].toLowerCase();
-    if (type === "number") input.min = 0;
+    input.name = name ?? text.trim().split(/\W/)[0].toLowerCase();
+    if (type === "number") Object.assign(input, { min: 0, step: "any" });
     label.append(...(type === "checkbox" ? [input, text] : [text, input]));
     bar.append(label);
     return input;
@@ -20,16 +24,14 @@ document.addEventListener("DOMContentLoaded", () => {
     const words = field(bar, "Contains ", "search");
     const limits = [];
     const tests = [(row) => words.value.toLowerCase().split(/\s+/).every((w) => row.textContent.toLowerCase().includes(w))];
-    for (const [name, how, sign] of LIMITS) {
+    const of = (row, column) => parseFloat(row.cells[column].dataset.sort ?? row.cells[column].textContent);
+    for (const [key, name, label, sign] of LIMITS) {
       const column = heads.indexOf(name);
       if (column < 0) continue;
-      const input = field(bar, `${name} ${how} `, "number");
+      const input = field(bar, `${label} `, "number", key);
       limits.push([name, column, input]);
-      tests.push((row) => {
-        if (input.value === "") return true;
-        const number = parseFloat(row.cells[column].textContent); // what is not known keeps no limit
-        return sign * (number - parseFloat(input.value)) >= 0;
-      });
+      // What is not known keeps no limit.
+      tests.push((row) => input.value === "" || sign * (of(row, column) - parseFloat(input.value)) >= 0);
     }
     const runs = heads.indexOf("Runs it");
     if (runs >= 0) {
@@ -47,8 +49,9 @@ document.addEventListener("DOMContentLoaded", () => {
     const update = () => {
       rows.forEach((row) => { row.hidden = !tests.every((test) => test(row)); });
       const wanting = limits.map(([name, column, input]) => {
-        const found = input.value === "" ? [] : rows.filter((row) => Number.isNaN(parseFloat(row.cells[column].textContent)));
-        return found.length ? `; ${found.length} left out, their ${name} is not known` : "";
+        const found = input.value === "" ? [] : rows.filter((row) => Number.isNaN(of(row, column)));
+        const why = name === "Time per image" ? "with no time here" : `their ${name} is not known`;
+        return found.length ? `; ${found.length} left out, ${why}` : "";
       });
       count.value = `${rows.filter((row) => !row.hidden).length} of ${rows.length}${wanting.join("")}`;
     };

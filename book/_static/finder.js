@@ -4,8 +4,9 @@ document.addEventListener("DOMContentLoaded", () => {
   const form = document.getElementById("vlmnb-finder");
   const table = document.querySelector("table.vlmnb-filter");
   if (!data || !form || !table) return;
-  const { model, quantization, batch, context, hire } = form.elements;
-  const firstPrice = hire.value;
+  const { model, quantization, batch, context, hire, use } = form.elements;
+  const first = { hire: hire.value, use: use.value };
+  const valid = (field, text) => text && Number(text) >= 0 && !(Number(text) > Number(field.max || Infinity));
   const kept = window.vlmnbKept;
   const filters = document.querySelector("form.vlmnb-filters");
   const rows = [...table.tBodies[0].rows];
@@ -35,15 +36,18 @@ document.addEventListener("DOMContentLoaded", () => {
     if (sort === undefined) delete cell.dataset.sort;
     else cell.dataset.sort = sort;
   };
-  const onCpu = ([, setting, size, machine, seconds_, answer, key, peak], price) => [
+  const onCpu = ([, setting, size, machine, seconds_, answer, key, peak], price, at) => [
     `Without a GPU, measured on ${machine}: ${seconds(seconds_)} per image (${setting}, batch ${size}, answers of ${answer} tokens`,
     `${peak ? `, ${gigabytes(peak)} GB of memory in use at the peak` : ""})`,
-    price ? `, $${digits(1000 * seconds_ * price / 3600)} per 1,000 images at $${price} an hour. ` : ". ",
+    price ? `, $${digits(1000 * seconds_ * price / 3600)} per 1,000 images ${at}. ` : ". ",
     Object.assign(document.createElement("a"), { href: `explore.html#record=${key}`, textContent: "See the record" }),
     ".",
   ];
   const update = () => {
-    const price = Math.max(Number(hire.value) || 0, 0);
+    const asked = Math.max(Number(hire.value) || 0, 0);
+    const share = Math.min(Math.max(Number(use.value) || 0, 0), 100);
+    const price = share ? 100 * asked / share : 0; // of an hour at work
+    const atPrice = `at $${asked} an hour${share < 100 ? `, ${share} % of the hours at work` : ""}`;
     const one = data.models[model.value];
     const at = [data.batches.indexOf(Number(batch.value)), one.contexts.indexOf(Number(context.value))];
     const needed = one.bytes[quantization.value][at[0]][at[1]];
@@ -69,7 +73,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const how = own ? `measured, answers of ${own[5]} tokens; record ${own[6]}` : `lower bound${mark && ", from the bandwidth alone"}; not measured`;
       const cost = 1000 * time * price / 3600;
       show(row.cells[3], why ? "-" : `${sign}${seconds(time)}${mark}`, why || how, why ? undefined : time);
-      show(row.cells[4], why || !price ? "-" : `${sign}$${digits(cost)}${mark}`, why || (price ? `${how}; at $${price} an hour` : "no price is given"),
+      show(row.cells[4], why || !price ? "-" : `${sign}$${digits(cost)}${mark}`, why || (price ? `${how}; ${atPrice}` : "no price is given"),
         why || !price ? undefined : cost);
       running += !obstacle && free >= 0;
     });
@@ -78,12 +82,15 @@ document.addEventListener("DOMContentLoaded", () => {
       : `${one.title} as ${quantization.value} takes ${gigabytes(needed)} GB; ${running} of ${rows.length} GPUs run it. Bounds are for an image of ${one.image} px, a prompt of ${one.tokens - one.answer} tokens with its image and an answer of ${one.answer} tokens, whatever the context.`;
     const own = data.cpus.filter(([name]) => name === model.value);
     const cpu = own.find(([, , size]) => size === Number(batch.value)) ?? own[0];
-    document.getElementById("vlmnb-finder-cpu").replaceChildren(...(cpu ? onCpu(cpu, price) : []));
+    document.getElementById("vlmnb-finder-cpu").replaceChildren(...(cpu ? onCpu(cpu, price, atPrice) : []));
+    const changed = [hire, use].filter((field) => field.value !== first[field.name] && valid(field, field.value));
+    const priced = changed.map((field) => `&${field.name}=${Number(field.value)}`).join("");
     const explore = Object.assign(document.createElement("a"), {
-      href: `explore.html#model=${encodeURIComponent(model.value)}${hire.value === firstPrice ? "" : `&hire=${price}`}`,
+      href: `explore.html#model=${encodeURIComponent(model.value)}${priced}`,
       textContent: `Explore what was measured or reported of ${one.title}`,
     });
-    document.getElementById("vlmnb-finder-links").replaceChildren(explore);
+    document.getElementById("vlmnb-finder-links").replaceChildren(one.licence ? `Licence: ${one.licence}. ` : "", explore, ".");
+    table.dispatchEvent(new Event("vlmnb-values"));
     filters?.dispatchEvent(new Event("input"));
     write();
   };
@@ -95,10 +102,12 @@ document.addEventListener("DOMContentLoaded", () => {
     const wanted = new URLSearchParams(location.hash.slice(1));
     for (const select of [model, quantization, batch, context]) {
       if (select === context) contexts();
-      const valid = [...select.options].some((option) => option.value === wanted.get(select.name));
-      if (valid) select.value = wanted.get(select.name);
+      const known = [...select.options].some((option) => option.value === wanted.get(select.name));
+      if (known) select.value = wanted.get(select.name);
     }
-    hire.value = [wanted.get("hire"), kept.get("hire")].find((text) => text && Number(text) >= 0) ?? firstPrice;
+    for (const field of [hire, use]) {
+      field.value = [wanted.get(field.name), kept.get(field.name)].find((text) => valid(field, text)) ?? first[field.name];
+    }
     for (const field of filters?.elements ?? []) {
       if (field.type === "checkbox") field.checked = wanted.has(field.name);
       else field.value = wanted.get(field.name) ?? "";
@@ -107,7 +116,7 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   form.addEventListener("input", (event) => {
     if (event.target === model) contexts();
-    if (event.target === hire && hire.checkValidity()) kept.set("hire", hire.value);
+    if ([hire, use].includes(event.target) && event.target.checkValidity()) kept.set(event.target.name, event.target.value);
     update();
   });
   form.addEventListener("submit", (event) => event.preventDefault());

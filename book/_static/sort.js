@@ -1,5 +1,5 @@
 // Tables of class vlmnb-table with one header row sort on a click (or Enter) on a header. A script that makes tables
-// later fires vlmnb-tables.
+// later fires vlmnb-tables; one that changes their numbers fires vlmnb-values on the table, which is sorted again.
 const PREFIXES = { n: 1e-9, "µ": 1e-6, m: 1e-3, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 };
 for (const ready of ["DOMContentLoaded", "vlmnb-tables"]) document.addEventListener(ready, () => {
   const value = (row, i) => {
@@ -22,13 +22,20 @@ for (const ready of ["DOMContentLoaded", "vlmnb-tables"]) document.addEventListe
       head.setAttribute("aria-sort", "none");
       head.tabIndex = 0;
       head.title ||= "Sort";
+      const order = (down) => {
+        const rows = [...body.rows].sort((a, b) => compare(value(a, i), value(b, i), down ? -1 : 1));
+        body.append(...rows);
+      };
       const sort = () => {
         const down = head.getAttribute("aria-sort") === "ascending";
         heads.forEach((other) => other.setAttribute("aria-sort", "none"));
         head.setAttribute("aria-sort", down ? "descending" : "ascending");
-        const rows = [...body.rows].sort((a, b) => compare(value(a, i), value(b, i), down ? -1 : 1));
-        body.append(...rows);
+        order(down);
       };
+      table.addEventListener("vlmnb-values", () => {
+        const now = head.getAttribute("aria-sort");
+        if (now !== "none") order(now === "descending");
+      });
       head.addEventListener("click", sort);
       head.addEventListener("keydown", (event) => event.key === "Enter" && sort());
     });

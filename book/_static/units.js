@@ -29,27 +29,31 @@ document.addEventListener("DOMContentLoaded", () => {
   if (prices && parts.some(({ amount }) => amount)) {
     choice.add(new Option("$ per 1,000 images, at your prices", "$"));
     const note = document.createElement("p");
-    note.append("Machine: hours for 1,000 images × $ per hour. Electricity: kWh for 1,000 images × $ per kWh. ");
+    note.append("Machine: hours for 1,000 images × $ per hour / share at work. ");
+    note.append("Electricity: kWh for 1,000 images × $ per kWh. ");
     note.append("The prices are examples until you set them");
-    for (const [name, { title: words, value, source, address }] of Object.entries(prices)) {
+    for (const [name, { title: words, value, source, address, top }] of Object.entries(prices)) {
       const line = asked.appendChild(document.createElement("label"));
       line.textContent = `${words} `;
       inputs[name] = Object.assign(document.createElement("input"), { type: "number", min: 0, step: "any" });
+      if (top) inputs[name].max = top;
       inputs[name].value = kept.get(name) ?? value;
       line.append(inputs[name]);
       inputs[name].addEventListener("input", () => {
         if (inputs[name].checkValidity()) kept.set(name, inputs[name].value);
         show();
       });
-      const from = Object.assign(document.createElement("a"), { href: address, textContent: source });
+      const from = address ? Object.assign(document.createElement("a"), { href: address, textContent: source }) : source;
       note.append(`${Object.keys(inputs).length > 1 ? ";" : ":"} ${value}, `, from);
     }
     note.append(".");
     asked.append(note);
   }
+  const set = (name) => Math.min(Math.max(Number(inputs[name].value) || 0, 0), prices[name].top ?? Infinity);
   const priced = (text, amount) => {
     const [name, ...values] = amount.split(" ");
-    const price = Math.max(Number(inputs[name].value) || 0, 0);
+    const price = set(name) / (name === "hire" ? set("use") / 100 : 1);
+    if (!Number.isFinite(price)) return ["-", ""];
     const [cost, ...ends] = values.map((value) => plain(Number(value) * price));
     return [text.replace(/[\d.]+(\s[nµm]?s(?=\*|$))?/, cost), ends.length ? `[${ends.join(", ")}]` : ""];
   };
@@ -62,6 +66,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (number) number.textContent = span && text && !number.closest?.("a") ? `${text} ` : text;
       if (span) span.textContent = interval;
     }
+    new Set(fields.map((field) => field.closest("table"))).forEach((table) => table?.dispatchEvent(new Event("vlmnb-values")));
   };
   choice.addEventListener("change", () => {
     kept.set("units", choice.value);

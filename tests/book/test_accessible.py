@@ -150,7 +150,7 @@ def test_the_finder_shows_which_gpus_run_a_model(site: Path) -> None:
         free = rows.filter(has_text="GeForce RTX 3060").first.locator("td").nth(1)
         assert (free.inner_text(), "does not fit" in free.get_attribute("title")) == ("-", True)
         page.locator("#vlmnb-finder [name=batch]").select_option("1")
-        page.get_by_label("Your GPU, $ per hour").fill("0.4")
+        page.get_by_label("GPU or machine, $ per hour").fill("0.4")
         load = answer.load_of("llava-1.5-7b")
         bounds = {row.gpu.title: row for row in answer.of("llava-1.5-7b", "Q4_K_M", load).gpus}
         shown = rows.evaluate_all("""rows => rows.map((row) =>
@@ -173,7 +173,7 @@ def test_the_finder_shows_which_gpus_run_a_model(site: Path) -> None:
         address = page.url
         page.reload()
         assert page.locator("#vlmnb-finder [name=batch]").input_value() == "64"
-        assert page.get_by_label("Your GPU, $ per hour").input_value() == "0.4"
+        assert page.get_by_label("GPU or machine, $ per hour").input_value() == "0.4"
         page.locator("#vlmnb-finder-links a").click()
         page.wait_for_url("**/explore.html#*")
         page.wait_for_timeout(500)

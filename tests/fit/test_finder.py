@@ -7,7 +7,7 @@ from typing import Any
 import factory
 import pytest
 
-from vlmnb.fit import answer, finder, gpus
+from vlmnb.fit import answer, finder, gpus, model_facts
 from vlmnb.records.record import Record
 
 
@@ -19,6 +19,7 @@ def test_memory_and_gpus_are_those_of_fit(model: str, kind: str, batch: int, con
     found = finder.data([model])
     ours = found["models"][model]
     fit = answer.of(model, kind, answer.load_of(model, batch_size=batch, context=context))
+    assert ours["licence"] == model_facts.published()[model].licence
     needed = ours["bytes"][kind][found["batches"].index(batch)][ours["contexts"].index(context)]
     assert needed == fit.memory.total_bytes
     rows = {row.gpu.name: row for row in fit.gpus}

@@ -7,7 +7,7 @@ import re
 
 from vlmnb.book import explorer
 
-ASKED = ("hire", "tariff")
+ASKED = ("hire", "use", "tariff")
 _BLOCK = re.compile(r'<script type="application/json" id="vlmnb-prices">.*?</script>\n', re.DOTALL)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from vlmnb import models
 from vlmnb.files import templates
-from vlmnb.fit import bounds, gpus, memory, predict, quantize, shape
+from vlmnb.fit import bounds, gpus, memory, model_facts, predict, quantize, shape
 from vlmnb.fit.memory import Load
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
@@ -197,8 +197,10 @@ def _model(name: str) -> dict[str, Any]:
         for kind in quantize.QUANTIZATIONS.values()
     }  # fmt: skip
     obstacles = {kind.name: quantize.obstacle(model, kind) for kind in quantize.QUANTIZATIONS.values()}
+    published = model_facts.published().get(name)
     return {
-        "title": model.entry.title, "contexts": contexts, "tokens": asked, "bytes": sizes,
+        "title": model.entry.title, "licence": published.licence if published else "",
+        "contexts": contexts, "tokens": asked, "bytes": sizes,
         "image": load.image_size, "answer": load.new_tokens, "work": {
             kind.name: [
                 list(_work(model, kind, load.model_copy(update={"batch_size": batch}))) for batch in BATCHES

@@ -25,7 +25,8 @@ def page(content: Content, memory: str) -> str:
     measured = axis.name("optimization") if "optimization" in axis.published(content) else ""
     return render(
         "finder.md", memory=Markup(memory), gpus=Markup(finder.gpu_table()),
-        count=len(gpus.catalogue()), cards=cards, measured=measured, price=explorer.CONTENT["prices"]["hire"],
+        count=len(gpus.catalogue()), cards=cards, measured=measured,
+        prices={name: explorer.CONTENT["prices"][name] for name in ("hire", "use")},
     )  # fmt: skip
 
 
