@@ -332,8 +332,10 @@
     for (const name of ["x", "y", "metric"]) {
       if (form.elements[name].value !== usually[name]) state.set(name, form.elements[name].value);
     }
+    // What is drawn or limited by prices has them all, because another reader may have set others.
+    const priced = axes().some((name) => quantities[name]?.price) || limits.price.value !== null;
     for (const name of Object.keys(data.prices)) {
-      if (price(name) !== data.prices[name].value) state.set(name, price(name));
+      if (priced || price(name) !== data.prices[name].value) state.set(name, price(name));
     }
     for (const [name, [, choices]] of Object.entries(CHOICES)) {
       const on = chosen(name);
@@ -550,7 +552,7 @@
       const now = limitOf(name);
       limit.slider.value = known && now !== null ? toPosition(name, now) : off(name);
       const said = now === null ? "no limit" : text(now, quantities[quantity].unit, inFull);
-      const blind = !known && limit.value !== null; // it holds all the same, so it can be taken away
+      const blind = !known && limit.value !== null && now !== null; // it holds all the same, so it can be taken away
       limit.exact.value = known || blind ? said : "not known";
       limit.exact.removeAttribute("aria-invalid");
       limit.wrong.textContent = blind ? "No record of this kind has the number, so none meets this limit. Empty the field for no limit." : "";

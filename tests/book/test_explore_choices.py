@@ -129,7 +129,7 @@ def test_a_limit_that_no_record_can_meet_is_seen_and_can_be_taken_away(opened: A
     opened.evaluate("""() => { const { kinds, points } = vlmnbExplore;
       const own = (kind) => points.filter((point) => kinds[point.kind] === kind);
       const blind = kinds.find((kind) => kind.reported && own(kind).every((point) => !point.values.peak));
-      location.hash = `memory=24e9&kind=${encodeURIComponent(blind.title)}`; }""")
+      location.hash = `memory=24e9&metric=accuracy&quality=0&kind=${encodeURIComponent(blind.title)}`; }""")
     opened.wait_for_timeout(300)
     assert typed.input_value() == "24.0\u00a0GB"
     assert opened.get_by_role("alert").filter(has_text="No record of this kind").count() == 1
@@ -189,3 +189,16 @@ def test_an_address_shows_what_the_slider_showed(opened: Any) -> None:
         opened.reload()
         opened.wait_for_timeout(300)
         assert (slider.input_value(), status.inner_text()) == before
+
+
+def test_an_address_with_costs_has_their_prices_whatever_its_reader_has_set(opened: Any) -> None:
+    opened.get_by_label("Vertical axis").select_option("usd_1000")
+    address, best = opened.url, opened.locator("[data-best]")
+    before = best.inner_text()
+    opened.locator("summary", has_text="Your prices").click()
+    opened.get_by_label("GPU or machine, $ per hour").fill("9")
+    assert best.inner_text() != before
+    opened.goto("about:blank")
+    opened.goto(address)
+    opened.wait_for_timeout(500)
+    assert best.inner_text() == before
