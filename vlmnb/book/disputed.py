@@ -91,9 +91,10 @@ def places(found: Sequence[Finding], records: Iterable[Record] = ()) -> set[str]
         found: All findings.
         records: Of a page. A figure that is disputed in one table, or in the log, is so in all.
     """
-    known = _serious(found)
-    own = [(record.key, figure) for record in records for figure in _printed(record)]
-    about = {(key, figure.quantity) for key, figure in own if figure.place in known}
+    listed = list(records)
+    about = figures(found, listed)
+    own = [(record.key, figure) for record in listed for figure in _printed(record)]
+    known = {place for _, place in _serious(found)}
     return known | {figure.place for key, figure in own if (key, figure.quantity) in about}
 
 
@@ -104,7 +105,7 @@ def figures(found: Sequence[Finding], records: Iterable[Record]) -> set[tuple[st
         (record.key, figure.quantity)
         for record in records
         for figure in _printed(record)
-        if figure.place in known
+        if (record.key, figure.place) in known
     }
 
 
@@ -139,7 +140,7 @@ def of_ratio(found: Sequence[Finding], records: Iterable[Record], low: str, high
     both = [record for record in records if record.key in (low, high)]
     if number := doubted(found, both).get((low, high)):
         return Doubt(number, "the answers changed, too")
-    own = {one.place for each in both for one in _printed(each) if one.quantity == "latency_s"}
+    own = {(each.key, one.place) for each in both for one in _printed(each) if one.quantity == "latency_s"}
     serious = (
         number for number, one in enumerate(found, start=1) if one.level != "note" and _places([one]) & own
     )
@@ -150,23 +151,24 @@ def _differ(low: Record, high: Record) -> bool:
     return bool(low.wer and high.wer) and abs(math.log((high.wer or 1) / (low.wer or 1))) > SHIFT
 
 
-def _serious(found: Sequence[Finding]) -> set[str]:
+def _serious(found: Sequence[Finding]) -> set[tuple[str, str]]:
     return _places([finding for finding in found if finding.level != "note"])
 
 
-def _places(found: Sequence[Finding]) -> set[str]:
-    return {place for finding in found for where in finding.records for place in where.places}
+def _places(found: Sequence[Finding]) -> set[tuple[str, str]]:
+    """Return the keys of records with places in them: figures of several data sets can have one place."""
+    return {(where.key, place) for finding in found for where in finding.records for place in where.places}
 
 
-def _shown(page: Page, quantities: Collection[str]) -> set[str]:
-    """Return the places of the figures that a page shows, in whatever table they stand."""
+def _shown(page: Page, quantities: Collection[str]) -> set[tuple[str, str]]:
+    """Return the keys and places of the figures that a page shows, in whatever table they stand."""
     own = [(record.key, figure) for record in page.records for figure in _printed(record)]
     shown = {
         (key, figure.quantity)
         for key, figure in own
         if figure.axis == page.axis and figure.quantity in quantities and figure.value is not None
     }
-    return {figure.place for key, figure in own if (key, figure.quantity) in shown}
+    return {(key, figure.place) for key, figure in own if (key, figure.quantity) in shown}
 
 
 def _printed(record: Record) -> Sequence[Figure]:

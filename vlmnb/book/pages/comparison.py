@@ -70,14 +70,16 @@ def costs(content: Content, results: Sequence[BaseResult]) -> str:
 def _doubts(content: Content, own: Sequence[Record]) -> dict[str, int]:
     """Return the first finding's number on times or joules of records, and on their answers' length."""
     costs = {
-        figure.place
+        (record.key, figure.place)
         for record in own if record.reported
         for figure in record.reported.figures if figure.quantity in ("latency_s", "energy_j_per_sample")
     }  # fmt: skip
     numbers: dict[str, int] = {}
     for number, finding in enumerate(content.disputed, start=1):
         about = [where for where in finding.records if where.key in {record.key for record in own}]
-        if finding.level != "note" and costs & {place for where in about for place in where.places}:
+        if finding.level != "note" and costs & {
+            (where.key, place) for where in about for place in where.places
+        }:
             numbers.setdefault("disputed", number)
         if about and finding.rule == LENGTH:
             numbers.setdefault("lengths", number)
