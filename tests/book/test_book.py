@@ -13,7 +13,7 @@ import loaded
 import pytest
 import yaml
 from bookmaking import Small
-from factory import but, cell, changed, timed
+from factory import but, cell, changed, record, timed
 
 from vlmnb.analysis.base_configuration import Setup
 from vlmnb.book import build, kept, report_pages
@@ -23,7 +23,7 @@ from vlmnb.errors import UserError
 from vlmnb.records import export_columns, record_file
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, planning
-from vlmnb.views import templates
+from vlmnb.views import cost_figure, templates
 
 
 def test_the_committed_table_of_contents_is_the_generated_one(project: Path) -> None:
@@ -71,6 +71,22 @@ def test_assembling_twice_gives_the_same_bytes(small: Small) -> None:
     assert "runs/llava-tiny/image_size.ipynb" in first
     for page in ("comparison", "headline", "llava-tiny"):
         assert b">Latency, s per batch</th>" in first[f"generated/{page}.md"]
+
+
+def test_a_figure_is_drawn_again_when_what_it_shows_has_changed(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, titles = tmp_path / "_build", {"llava-tiny": "LLaVA tiny"}
+    plain = cost_figure.figure({"llava-tiny": [record()]}, titles)
+    other = cost_figure.figure({"llava-tiny": [record(latencies=(0.6, 0.5))]}, titles)
+    asked: list[str] = []
+    for shown in (plain, plain, other):
+        own = shown._replace(svg=lambda of=shown: asked.append("") or of.svg())
+        monkeypatch.setattr(first, "page", lambda content, own=own: ("# Title\n", {"figures/one.svg": own}))
+        build.assemble(small.results, small.runs, output=output)
+        svg = (small.root / "book" / "generated" / "figures" / "one.svg").read_text(encoding="utf-8")
+        assert svg == shown.svg()
+    assert len(asked) == 2
 
 
 def test_every_record_of_a_page_can_be_downloaded(small: Small) -> None:

@@ -176,9 +176,9 @@ def test_the_findings_follow_the_numbers() -> None:
     said = " ".join(pareto_figure.findings(found))
     assert "LLaVA tiny and Qwen2.5-VL tiny are on the Pareto front" in said
     assert "Fuyu tiny is beaten in both" in said
-    drawn = pareto_figure.figure(found)
+    drawn = pareto_figure.figure(found).svg()
     assert drawn.startswith("<svg")
-    assert drawn == pareto_figure.figure(found)
+    assert drawn == pareto_figure.figure(found).svg()
 
 
 def test_the_comparison_and_the_details_show_the_same_tokens(base: Record) -> None:

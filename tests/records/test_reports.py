@@ -302,7 +302,7 @@ def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) ->
     table = comparison_tables.cost_table(entries)
     assert "0.260" in [field.text for row in table.rows for field in row], "as printed, not 0.26"
     assert "no spread" in pareto_figure.caption(entries)
-    assert pareto_figure.figure(entries).startswith("<svg")
+    assert pareto_figure.figure(entries).svg().startswith("<svg")
 
 
 @pytest.mark.parametrize(

@@ -126,10 +126,10 @@ def test_an_axis_of_joules_says_where_they_are_modelled() -> None:
         own = [record(cell(batch_size=size), latencies=STEADY) for size in (1, 4)]
         own = [but(one, energy=(but(one.energy[0], method=method),)) for one in own]
         assert {one.energy_method for one in own} == {method}
-        drawn = across.figure("batch_size", {"llava-tiny": own}, titles)[0], cost_figure.figure(
-            {"llava-tiny": own}, titles
-        )  # fmt: skip
-        assert ["modelled)" in svg for svg in drawn] == [marked] * 2
+        over, _ = across.figure("batch_size", {"llava-tiny": own}, titles)
+        assert over
+        drawn = over, cost_figure.figure({"llava-tiny": own}, titles)
+        assert ["modelled)" in one.svg() for one in drawn] == [marked] * 2
 
 
 def test_what_a_busy_machine_measured_is_marked_in_every_figure_that_shows_it() -> None:
@@ -153,6 +153,7 @@ def test_what_a_busy_machine_measured_is_marked_in_every_figure_that_shows_it() 
             {"†"} if busy else set(),
         ]
         assert ("†" in token_figure.caption(tokens)) is busy
-        svg = across.figure("batch_size", {"llava-tiny": sizes}, {"llava-tiny": "LLaVA tiny"})[0]
+        over, _ = across.figure("batch_size", {"llava-tiny": sizes}, {"llava-tiny": "LLaVA tiny"})
+        assert over
         captions = reuse_page.caption(pictures), preprocessing_page.caption(batches)
-        assert ["†" in text for text in (svg, *captions)] == [busy] * 3
+        assert ["†" in text for text in (over.svg(), *captions)] == [busy] * 3

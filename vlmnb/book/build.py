@@ -39,6 +39,7 @@ from vlmnb.book.pages import (
 from vlmnb.book.postprocess import linked
 from vlmnb.book.rendering import render, without_colors
 from vlmnb.errors import UserError
+from vlmnb.files import hashing
 from vlmnb.records import record_file, turns
 from vlmnb.views import figure_style, marks, pareto_figure
 
@@ -125,7 +126,7 @@ def assemble(
         files |= made
         problems += left_out
     content = dataclasses.replace(content, pages=tuple(pages), problems=tuple(problems))
-    _write(files | _generated(content, of_records) | collect.downloads(content, results))
+    _write(files | _generated(content, of_records, output) | collect.downloads(content, results))
     return problems
 
 
@@ -266,7 +267,7 @@ def _of_records(content: Content, output: Path | None) -> OfRecords:
     return OfRecords(texts, files, memory)
 
 
-def _generated(content: Content, of_records: futures.Future[OfRecords]) -> Files:
+def _generated(content: Content, of_records: futures.Future[OfRecords], output: Path | None) -> Files:
     opening, drawn = first.page(content)
     texts = {
         "_toc.yml": table_of_contents(content),
@@ -303,7 +304,11 @@ def _generated(content: Content, of_records: futures.Future[OfRecords]) -> Files
     for setup, results in base_configuration.base_results(content.records).items():
         if pareto.panels(results):
             drawn[pareto_figure.path(setup)] = pareto_figure.figure(results)
-    return files | {f"generated/{name}": text.encode() for name, text in drawn.items()}
+    with kept.lasting(output, kept.DRAWN) as known:
+        for name, one in drawn.items():
+            svg = known.text(f"{name} {hashing.digest(one.of)}", one.svg)
+            files[f"generated/{name}"] = svg.encode()
+    return files
 
 
 def table_of_contents(content: Content) -> str:

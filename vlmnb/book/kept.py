@@ -30,6 +30,9 @@ NOTE = ".seen"
 LASTING = ".lasting.json"
 """Name of the file beside the site with what holds from one build to the next."""
 
+DRAWN = ".drawn.json"
+"""Name of the same file with the figures."""
+
 READ = {".doctrees": ".doctrees", "jupyter_execute": ".jupyter_execute"}
 """Folders of a build with what Sphinx has read, and their names beside the site.
 
@@ -84,9 +87,9 @@ class Lasting:
 
 
 @contextlib.contextmanager
-def lasting(output: Path | None) -> Iterator[Lasting]:
-    """Give what a folder keeps of an earlier build, and keep there what was asked for."""
-    by, earlier, place = means(), None, output and output / LASTING
+def lasting(output: Path | None, name: str = LASTING) -> Iterator[Lasting]:
+    """Give what a folder keeps of an earlier build in a file, and keep there what was asked for."""
+    by, earlier, place = means(), None, output and output / name
     if place:
         with contextlib.suppress(OSError, ValueError):
             earlier = _Earlier.model_validate_json(place.read_bytes())

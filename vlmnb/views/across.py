@@ -15,7 +15,7 @@ from vlmnb.spec import axes
 from vlmnb.stats.formatting import enumerated
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.axis_figure import number_axis
-from vlmnb.views.figure_style import look, plain_log, signed, svg, themed
+from vlmnb.views.figure_style import Drawing, drawing, look, plain_log, signed, svg, themed
 from vlmnb.views.marks import (
     ALONE,
     CHANGED,
@@ -171,14 +171,29 @@ def sentences(axis: str, shown: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def figure(axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str, str]) -> tuple[str, str]:
-    """Draw the time per image and the energy of each model over the axis, on the data set of its speed.
+class Line(NamedTuple):
+    """A model in a panel: points of a value of the axis, a number, and its sign."""
+
+    name: str
+    title: str
+    points: Sequence[tuple[Any, float, str]]
+
+
+class Panel(NamedTuple):
+    """A panel of the figure, and what its vertical axis says."""
+
+    label: str
+    lines: Sequence[Line]
+
+
+def figure(
+    axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str, str]
+) -> tuple[Drawing | None, str]:
+    """Return the figure of the time per image and the energy of each model, on the data set of its speed.
 
     Returns:
-        The figure as SVG, empty with too little to draw, and what it shows.
+        The figure, None with too little to draw, and what it shows.
     """
-    from matplotlib.figure import Figure
-
     of = axes.AXES[axis]
     chosen = {name: _of_one_dataset(name, records) for name, records in found.items()}
     values = list(dict.fromkeys(of.value(r.cell) for own in chosen.values() for r in own))
@@ -191,25 +206,41 @@ def figure(axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str
     drawn = [(title, get, mark) for title, get, mark in panels
              if sum(get(record) is not None for own in chosen.values() for record in own) > 1]  # fmt: skip
     if not drawn or len(values) < 2:
-        return "", ""
+        return None, ""
     datasets = dict.fromkeys(dataset_title(r.cell.dataset) for own in chosen.values() for r in own)
     shows = (
         f"{' and '.join(WHAT[title] for title, *_ in drawn)} by {of.noun}, on {enumerated(list(datasets))}"
     )
     joules = of_axis(record for own in chosen.values() for record in own)
+    made = [
+        Panel(
+            title + joules * (title == ENERGY),
+            [
+                Line(name, titles[name], [(of.value(r.cell), y, mark(r).sign) for r in own if (y := get(r))])
+                for name, own in chosen.items()
+            ],
+        )
+        for title, get, mark in drawn
+    ]
+    return drawing(_drawn, axis, values, made), shows
+
+
+def _drawn(axis: str, values: Sequence[Any], panels: Sequence[Panel]) -> str:
+    from matplotlib.figure import Figure
+
     with themed():
-        sketch = Figure(figsize=(4.4 * len(drawn), 3.2), layout="constrained")
-        places = sketch.subplots(1, len(drawn), squeeze=False).flat
-        for place, (title, get, mark) in zip(places, drawn, strict=True):
-            for name, own in chosen.items():
-                _line(place, axis, values, titles[name], name, [(r, y) for r in own if (y := get(r))], mark)
+        sketch = Figure(figsize=(4.4 * len(panels), 3.2), layout="constrained")
+        places = sketch.subplots(1, len(panels), squeeze=False).flat
+        for place, panel in zip(places, panels, strict=True):
+            for line in panel.lines:
+                _line(place, axis, values, line)
             number_axis(place, axis, values)
             plain_log(place.yaxis)
-            place.set_ylabel(title + joules * (title == ENERGY))
+            place.set_ylabel(panel.label)
             place.grid(visible=True, axis="y", which="major")
             place.margins(y=0.15)
         sketch.legend(*places[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    return svg(sketch), shows
+    return svg(sketch)
 
 
 def _of_one_dataset(name: str, records: Sequence[Record]) -> list[Record]:
@@ -220,23 +251,16 @@ def _of_one_dataset(name: str, records: Sequence[Record]) -> list[Record]:
     return [record for record in timed if record.cell.dataset == chosen]
 
 
-def _line(
-    place: Axes,
-    axis: str,
-    values: Sequence[Any],
-    title: str,
-    name: str,
-    points: Sequence[tuple[Record, float]],
-    mark: Callable[[Record], Mark],
-) -> None:
-    of, shown = axes.AXES[axis], look(name, models.registry())
-    at = [of.value(r.cell) if of.numeric else values.index(of.value(r.cell)) for r, _ in points]
-    style = "-" if of.numeric else ""
+def _line(place: Axes, axis: str, values: Sequence[Any], line: Line) -> None:
+    numeric, shown = axes.AXES[axis].numeric, look(line.name, models.registry())
+    at = [value if numeric else values.index(value) for value, _, _ in line.points]
+    style = "-" if numeric else ""
     place.plot(
-        at, [y for _, y in points], color=shown.color, marker=shown.marker, linestyle=style, label=title
-    )
-    for x, (record, y) in zip(at, points, strict=True):
-        signed(place, x, y, mark(record).sign)
+        at, [y for _, y, _ in line.points], color=shown.color, marker=shown.marker, linestyle=style,
+        label=line.title,
+    )  # fmt: skip
+    for x, (_, y, sign) in zip(at, line.points, strict=True):
+        signed(place, x, y, sign)
 
 
 def _value(axis: str, record: Record) -> Field:

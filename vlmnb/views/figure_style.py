@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,6 +41,23 @@ class Look(NamedTuple):
 
     color: str
     marker: str
+
+
+class Drawing(NamedTuple):
+    """A figure of the book, which is drawn when it is wanted.
+
+    Attributes:
+        of: All that it shows, JSON-able: of one function, the same gives the same figure.
+        svg: Draws it, as SVG.
+    """
+
+    of: object
+    svg: Callable[[], str]
+
+
+def drawing(draw: Callable[..., str], *of: object) -> Drawing:
+    """Return the figure that a function draws of some JSON-able values."""
+    return Drawing(of, partial(draw, *of))
 
 
 def look(name: str, known: Iterable[str]) -> Look:

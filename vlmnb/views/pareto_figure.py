@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vlmnb import models
 from vlmnb.analysis import pareto, repeatability
@@ -14,40 +14,70 @@ from vlmnb.analysis.base_configuration import (
     of_reports,
     scored,
 )
-from vlmnb.analysis.pareto import Order, Point
+from vlmnb.analysis.pareto import Order
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Disputed
 from vlmnb.stats import intervals
 from vlmnb.stats.formatting import enumerated
 from vlmnb.views import comparison_tables, cost_figure, fields, repeat_table, table
-from vlmnb.views.figure_style import INK, look, svg, themed
+from vlmnb.views.figure_style import INK, Drawing, drawing, look, svg, themed
 from vlmnb.views.templates import brief, plain, say
 
 
-def figure(results: Sequence[BaseResult]) -> str:
-    """Draw latency and error, one panel per data set, as SVG."""
-    from matplotlib.figure import Figure
+class Dot(NamedTuple):
+    """A model in a panel, with the ends of both intervals."""
 
+    name: str
+    title: str
+    x: float
+    x_ends: tuple[float, float]
+    y: float
+    y_ends: tuple[float, float]
+
+
+class Panel(NamedTuple):
+    """A data set in the figure, and what its vertical axis says."""
+
+    title: str
+    label: str
+    dots: Sequence[Dot]
+
+
+def figure(results: Sequence[BaseResult]) -> Drawing:
+    """Return the figure of latency and error, one panel per data set."""
     if of_length(results):
         return cost_figure.figure(*_costs(results))
-    found = pareto.panels(results)
-    columns = min(len(found), 2)
-    lines = -(-len(found) // columns)
+    panels = [
+        Panel(
+            dataset_title(name),
+            "1 - accuracy" if scored(results, name) else "WER",
+            [Dot(p.record.cell.model, p.title, p.x, p.x_ends, p.y, p.y_ends) for p in listed],
+        )
+        for name, listed in pareto.panels(results).items()
+    ]
+    return drawing(_drawn, panels)
+
+
+def _drawn(shown: Sequence[Panel]) -> str:
+    from matplotlib.figure import Figure
+
+    columns = min(len(shown), 2)
+    lines = -(-len(shown) // columns)
     with themed():
-        drawing = Figure(figsize=(4.2 * columns, 2.6 * lines), layout="constrained")
-        panels = drawing.subplots(lines, columns, squeeze=False).flat
-        for unused in panels[len(found) :]:
+        sketch = Figure(figsize=(4.2 * columns, 2.6 * lines), layout="constrained")
+        panels = sketch.subplots(lines, columns, squeeze=False).flat
+        for unused in panels[len(shown) :]:
             unused.set_axis_off()
         named: dict[str, Any] = {}
-        for (name, listed), panel in zip(found.items(), panels, strict=False):
-            named |= _draw(panel, listed)
-            panel.set_title(dataset_title(name), color=INK, fontsize=11)
-            panel.set_ylabel("1 - accuracy" if scored(results, name) else "WER")
+        for (title, label, dots), panel in zip(shown, panels, strict=False):
+            named |= _draw(panel, dots)
+            panel.set_title(title, color=INK, fontsize=11)
+            panel.set_ylabel(label)
             panel.set_xlabel("latency, s per batch")
         # Labels beside the points would overlap.
-        drawing.legend(named.values(), named.keys(), loc="outside upper center", ncols=4)
-    return svg(drawing)
+        sketch.legend(named.values(), named.keys(), loc="outside upper center", ncols=4)
+    return svg(sketch)
 
 
 def of_length(results: Sequence[BaseResult]) -> bool:
@@ -116,14 +146,14 @@ def blocks(
             *_costs(results), "What the figure shows, at the base configuration", disputed
         )
         alt = f"Joules against milliseconds per image, {setup.title}."
-        drawn = _drawn(setup, alt, say("pareto", "cost_figure", size=BASE_BATCH_SIZE))
+        drawn = _placed(setup, alt, say("pareto", "cost_figure", size=BASE_BATCH_SIZE))
         return f"{said}\n\n{drawn}\n\n{table.points(made)}"
     floor = _noise_floor(records, setup).value
     lines = findings(results, floor)
     if not of_reports(results):
         lines += left_out(results)
     shown, more = brief(caption(results))
-    drawn = f"{_drawn(setup, f'Scatter plots of latency and error, {setup.title}.', shown)}\n\n{plain(more)}"
+    drawn = f"{_placed(setup, f'Scatter plots of latency and error, {setup.title}.', shown)}\n\n{plain(more)}"
     said = "\n".join(f"- {plain(line)}" for line in lines)
     if not of_reports(results):
         said += f"\n\n{table.render(comparison_tables.pairs_table(results, floor))}"
@@ -164,16 +194,16 @@ def _noise_floor(records: Iterable[Record], setup: Setup) -> repeatability.Noise
     return repeatability.noise_floor(records, [(setup.hardware, setup.device)])
 
 
-def _drawn(setup: Setup, alt: str, caption: str) -> str:
+def _placed(setup: Setup, alt: str, caption: str) -> str:
     return f"```{{figure}} /book/generated/{path(setup)}\n:alt: {plain(alt)}\n\n{plain(caption)}\n```"
 
 
-def _draw(panel: Any, listed: Sequence[Point]) -> dict[str, Any]:
+def _draw(panel: Any, listed: Sequence[Dot]) -> dict[str, Any]:
     import seaborn as sns
 
     front = [listed[i] for i in intervals.pareto_front([(p.x, p.y) for p in listed])]
     panel.plot([p.x for p in front], [p.y for p in front], color=INK, linewidth=1, linestyle="--", zorder=1)
-    looks = {p.title: look(p.record.cell.model, models.registry()) for p in listed}
+    looks = {p.title: look(p.name, models.registry()) for p in listed}
     colors = {title: one.color for title, one in looks.items()}
     for p in listed:
         panel.errorbar(

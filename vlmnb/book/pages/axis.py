@@ -19,6 +19,7 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes, optimizations
 from vlmnb.spec.planning import Run
 from vlmnb.views import across, findings, footnotes, repeat_table
+from vlmnb.views.figure_style import Drawing
 
 AXES = tuple(axis.name for axis in axes.AXES.values() if axis.in_reports)
 """The axes that have such a page."""
@@ -37,9 +38,9 @@ def name(axis: str) -> str:
     return f"axis-{axis}"
 
 
-def page(content: Content, axis: str) -> tuple[str, dict[str, str]]:
+def page(content: Content, axis: str) -> tuple[str, dict[str, Drawing]]:
     """Return the page, and its figures by their file."""
-    figures: dict[str, str] = {}
+    figures: dict[str, Drawing] = {}
     sections = list(_sections(content, axis, figures))
     return render("axis.md", axis=axes.AXES[axis], sections=sections), figures
 
@@ -62,7 +63,7 @@ def found(content: Content, axis: str, *, timed: bool = True) -> Found:
     return dict(sorted(made.items(), key=lambda item: (item[0].source != "reports", item[0])))
 
 
-def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[dict[str, object]]:
+def _sections(content: Content, axis: str, figures: dict[str, Drawing]) -> Iterator[dict[str, object]]:
     titles = {model: model_title(model) for model in content.models}
     for setup, models in found(content, axis, timed=False).items():
         floor = repeatability.noise_floor(content.records, [setup[1:]] if setup.device else ())

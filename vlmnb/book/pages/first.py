@@ -17,6 +17,7 @@ from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import DTYPES
 from vlmnb.views import comparison_tables, cost_figure, pareto_figure, table
+from vlmnb.views.figure_style import Drawing
 from vlmnb.views.templates import say
 
 EXPLORE = "explore"
@@ -25,7 +26,7 @@ EXPLORE = "explore"
 FIGURE = "figures/first.svg"
 
 
-def page(content: Content) -> tuple[str, dict[str, str]]:
+def page(content: Content) -> tuple[str, dict[str, Drawing]]:
     """Return the part of the first page that is computed, and its figure by its file."""
     groups = base_configuration.base_results(content.records)
     if not content.records:
@@ -38,7 +39,8 @@ def page(content: Content) -> tuple[str, dict[str, str]]:
     small = {setup: own for setup, own in small.items() if own}
     batches = _of_device(axis.found(content, "batch_size"), "reports", "cuda")
     titles = {name: model_title(name) for name in content.models}
-    figures, drawn = {}, Markup("")
+    figures: dict[str, Drawing] = {}
+    drawn = Markup("")
     if batches:
         figures[FIGURE] = cost_figure.figure(batches, titles)
         doubts = disputed.figures(content.disputed, content.records)
