@@ -71,7 +71,7 @@ def test_a_page_shows_the_numbers_of_records_and_export(root: Path) -> None:
             assert made.latency is not None
             assert float(rows[made.key]["latency_s"]) == pytest.approx(made.latency.median)
             assert any(text.startswith("≈") for text in shown), "modelled energy is marked"
-        picture = tab.locator("svg[aria-label*='latency']")
+        picture = tab.locator("svg[aria-label*='latency' i]")
         assert picture.count() >= 1
         assert picture.first.evaluate("image => image.clientWidth") > 300
     assert noise.errors == noise.failed == noise.network == []

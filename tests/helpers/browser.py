@@ -26,6 +26,10 @@ needed = [
 """Marks of tests that drive it."""
 
 
+ABORTED = "net::ERR_ABORTED"
+"""What fails because the page is left before it is there: no fault of the page."""
+
+
 class Noise(NamedTuple):
     """What a page did that a reader never sees."""
 
@@ -74,7 +78,7 @@ def opened(file: Path, *, dark: bool = False, width: int = 1280) -> Iterator[tup
         page = context.new_page()
         page.on("console", lambda m: noise.errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: noise.errors.append(str(error)))
-        page.on("requestfailed", lambda request: noise.failed.append(request.url))
+        page.on("requestfailed", lambda r: r.failure == ABORTED or noise.failed.append(r.url))
         page.on(
             "request",
             lambda r: None if r.url.startswith(("file:", "data:")) else noise.network.append(r.url),
