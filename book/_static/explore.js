@@ -184,7 +184,7 @@
       return c <= a && d <= b && (c < a || d < b);
     }));
   };
-  Object.assign(data, { difference, front, ofRatio, text, value });
+  Object.assign(data, { difference, front, leaders: (...given) => leaders(...given), ofRatio, text, value });
 
   // What the reader chose, in the fields and in the address.
   const tally = (found, of) => {
@@ -489,6 +489,12 @@
       }))));
   const AIMS = { usd_1000: "Cheapest", s_image: "Fastest", j_image: "Thriftiest" };
   const aimed = (name) => `${AIMS[name]}, by ${quantities[name].title.toLowerCase()}`;
+  // Of a lead over the runner-up that is real: how many others are not surely behind.
+  const tied = (first, second, found, name) => {
+    if (!beats(first, second, name)) return "";
+    const others = found.filter((point) => point !== first && point !== second && !beats(first, point, name)).length;
+    return others ? `; ${others} ${others === 1 ? "other is" : "others are"} not surely behind` : "";
+  };
   const verdict = (one, other, name) => {
     const { ends, answer, rule, seconds, why } = difference(one, other, name);
     if (why) return why;
@@ -500,6 +506,24 @@
     const equal = Math.round(1e8 * (most - 1)) / 1e6 <= data.equal;
     return `${equal ? `equal within ${apart}` : `may be noise, at most ${apart} apart`}: ${times}`;
   };
+  // The two best: by the values shown, but behind whatever is really better by the comparison that decides.
+  const beats = (one, other, name) => {
+    const { why, answer, ends } = difference(one, other, name);
+    return !why && answer === "yes" && ends[1] > 1;
+  };
+  const leaders = (found, name) => {
+    const rest = [...found].sort((a, b) => value(a, name)[0] - value(b, name)[0]);
+    const take = () => {
+      let at = 0;
+      for (const _ of rest) { // no longer, should three beat each other in a ring
+        const better = rest.findIndex((other, i) => i !== at && beats(other, rest[at], name));
+        if (better < 0) break;
+        at = better;
+      }
+      return rest.splice(at, 1)[0];
+    };
+    return [take(), take()];
+  };
   const best = () => {
     const groups = Map.groupBy(filtered(), (point) => point.group);
     const made = [...groups].map(([group, own]) => {
@@ -507,8 +531,8 @@
       const able = known.filter((point) => !point.missed.length && !useless(point));
       const rows = Object.keys(AIMS).map((name) => {
         const aim = aimed(name);
-        const [first, second] = able.filter((point) => value(point, name))
-          .sort((a, b) => value(a, name)[0] - value(b, name)[0]);
+        const valued = able.filter((point) => value(point, name));
+        const [first, second] = leaders(valued, name);
         if (!first) {
           const why = able.length ? lacks(able[0], name) : known.length ? "nothing meets the limits" : "no record has a time or joules";
           return [aim, "-", why, "-", "-", "-"];
@@ -516,7 +540,7 @@
         const sure = unsure(first) ? " (its interval reaches beyond a limit)" : "";
         return [aim, link(first, named(first)), shown(first, name) + sure,
           second ? link(second, named(second)) : "-", second ? shown(second, name) : "-",
-          second ? verdict(first, second, name) : "no runner-up"];
+          second ? verdict(first, second, name) + tied(first, second, valued, name) : "no runner-up"];
       });
       const wrong = known.filter((point) => !point.missed.length && useless(point)).length;
       const out = wrong ? `, ${wrong} without a right answer left out` : "";
