@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from typing import Any
 
@@ -13,12 +14,13 @@ from factory import cell, timed
 
 from vlmnb import models
 from vlmnb.analysis import base_configuration
-from vlmnb.book import disputed, explorer
+from vlmnb.book import collect, disputed, explorer
 from vlmnb.book.content import Content, Page
 from vlmnb.book.pages import audit, axis, comparison, first, model, run
 from vlmnb.records import record_file
 from vlmnb.records.record import Record
-from vlmnb.views import axis_figure, footnotes, marks, templates
+from vlmnb.spec.planning import Run
+from vlmnb.views import axis_figure, findings, footnotes, marks, templates
 
 QWEN = "qwen2.5-vl-3b"
 
@@ -152,6 +154,28 @@ def test_a_ratio_of_disputed_figures_is_marked_on_the_page_of_an_axis(content: C
         page, _ = axis.page(content, of)
         assert (said in page, sure in page) == (True, True)
         assert set(re.findall(r">[\d.]+ times( ⚠)?<", page)) == {" ⚠", ""}
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        ("device", "a batch takes 5.43 times as long ⚠."), ("batch_size", "an image takes 89 % less time ⚠;"),
+        ("optimization", "a batch takes 39 % longer ⚠;"),
+    ],
+)  # fmt: skip
+def test_a_sentence_of_a_reports_page_has_the_mark_of_its_figures(
+    content: Content, of: str, said: str
+) -> None:
+    page = next(page for page in content.pages if (page.model, page.axis) == (QWEN, of))
+    cells = Run(model=QWEN, axis=of, parameters=page.parameters).plan.cells
+    text = findings.text(of, cells, page.records)
+    assert "⚠" not in text
+    cell = bookmaking.code("experiment.show_findings(plan, records)") | {
+        "outputs": [bookmaking.markdown(text)]
+    }
+    files, _ = collect.processed(page, {"cells": [cell], "metadata": {}}, page.records, content.disputed)
+    made = json.loads(files[f"{page.path}.ipynb"])
+    assert any(said in cell["source"] for cell in made["cells"])
 
 
 def test_the_points_of_the_comparison_have_the_marks_of_its_tables(content: Content) -> None:

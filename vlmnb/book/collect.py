@@ -167,7 +167,10 @@ def processed(
     made, left_out = postprocess.page(
         notebook, page.title, page.label, targets, opening, closing, run.disputed(lines)
     )
+    marked = disputed.sentences(found, page) if page.from_report else {}
     for cell in made["cells"]:
+        if marked and cell["cell_type"] == "markdown":
+            cell["source"] = "\n".join(marked.get(line, line) for line in cell["source"].split("\n"))
         for output in cell.get("outputs", ()):
             if table := output.get("data", {}).get("text/html"):
                 output["data"]["text/html"] = disputed.marked(table, disputed_places)

@@ -13,6 +13,8 @@ from vlmnb.audit.rule import Finding, Level
 from vlmnb.book.content import Page
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Quantity
+from vlmnb.spec.planning import Run
+from vlmnb.views import findings
 
 SURE: dict[Level, str] = {"error": "certain", "warning": "strong", "note": "worth knowing"}
 """How sure a finding is, by its level."""
@@ -96,6 +98,21 @@ def places(found: Sequence[Finding], records: Iterable[Record] = ()) -> set[str]
     own = [(record.key, figure) for record in listed for figure in _printed(record)]
     known = {place for _, place in _serious(found)}
     return known | {figure.place for key, figure in own if (key, figure.quantity) in about}
+
+
+def sentences(found: Sequence[Finding], page: Page) -> dict[str, str]:
+    """Return the sentences of a report's page that say what changes, with the same marked as disputed."""
+
+    def doubt(low: Record, high: Record) -> str:
+        why = of_ratio(found, page.records, low.key, high.key)
+        return why.why if why else ""
+
+    cells = Run(model=page.model, axis=page.axis, parameters=page.parameters).plan.cells
+    was, now = (
+        findings.text(page.axis, cells, page.records, doubt=of).splitlines()
+        for of in (lambda low, high: "", doubt)
+    )
+    return {one: other for one, other in zip(was, now, strict=True) if one != other}
 
 
 def figures(found: Sequence[Finding], records: Iterable[Record]) -> set[tuple[str, Quantity]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 from vlmnb.analysis import matching, repeatability, series
@@ -15,12 +15,14 @@ from vlmnb.spec.axes import Axis
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting
 from vlmnb.views import fields, marks
-from vlmnb.views.marks import DEGENERATE, DISTURBED, Mark, joined
+from vlmnb.views.marks import DEGENERATE, DISPUTED, DISTURBED, Mark, joined
 from vlmnb.views.table import missing
 from vlmnb.views.templates import say
 
 ANY = 1e6
 """Noise floor larger than that of any machine."""
+
+Doubt = Callable[[Record, Record], str]
 
 BY_SAMPLE: tuple[Quantity, ...] = ("latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer")
 
@@ -56,9 +58,13 @@ def caption(
 
 
 def text(
-    axis: str, cells: Sequence[Cell], records: Sequence[Record], noise_floor: float = repeatability.ASSUMED
-) -> str:
-    """Return a Markdown list of findings, the main one first."""
+    axis: str, cells: Sequence[Cell], records: Sequence[Record], noise_floor: float = repeatability.ASSUMED,
+    doubt: Doubt = lambda low, high: "",
+) -> str:  # fmt: skip
+    """Return a Markdown list of findings, the main one first.
+
+    ``doubt`` returns why the ratio of two records' times is disputed, or nothing.
+    """
     ok, own = measured(axis, cells, records), axes.AXES[axis]
     if not ok:
         reported = any(record.reported for record in records)
@@ -71,10 +77,11 @@ def text(
             latency = fields.latency(part[0]).text
             lines.append(say("findings", "alone", title=prefix, axis=own, record=part[0], latency=latency))
         elif own.against_original:
-            lines += _compared(changes, part[0].cell.batch_size, by_cell(records))
+            lines += _compared(changes, part[0].cell.batch_size, by_cell(records), doubt)
         else:
             whole = by_cell(records)
-            lines.append(_from_end_to_end(prefix, own, changes[0], part, noise_floor, whole))
+            doubted = DISPUTED * bool(doubt(changes[0].low, changes[0].high))
+            lines.append(_from_end_to_end(prefix, own, changes[0], part, noise_floor, whole, doubted))
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -149,7 +156,9 @@ def _changes(axis: Axis, part: Sequence[Record], noise_floor: float) -> list[Cha
     return [series.change(ordered[0], ordered[-1], noise_floor)] if len(ordered) > 1 else []
 
 
-def _compared(changes: Sequence[Change], batch_size: int, whole: Mapping[Cell, Record]) -> list[str]:
+def _compared(
+    changes: Sequence[Change], batch_size: int, whole: Mapping[Cell, Record], doubt: Doubt
+) -> list[str]:
     """Return a line for each optimization; one for all that are equal, or within the noise, and answer alike.
 
     Args:
@@ -166,7 +175,10 @@ def _compared(changes: Sequence[Change], batch_size: int, whole: Mapping[Cell, R
         aside = same[0].low.cell.batch_size != batch_size
         logged = _logged(same[0], whole)
         macro, most = "tied" if len(same) > 1 else "compared", max(each.within() or 0.0 for each in same)
-        lines.append(say("findings", macro, changes=same, aside=aside, logged=logged, most=most))
+        doubted = DISPUTED * bool(doubt(same[0].low, same[0].high))
+        lines.append(
+            say("findings", macro, changes=same, aside=aside, logged=logged, most=most, doubted=doubted)
+        )
     return lines
 
 
@@ -180,14 +192,14 @@ def _ordered(axis: Axis, part: Sequence[Record]) -> list[Record]:
 
 def _from_end_to_end(
     title: str, axis: Axis, change: Change, part: Sequence[Record], noise_floor: float,
-    whole: Mapping[Cell, Record],
+    whole: Mapping[Cell, Record], doubted: str,
 ) -> str:  # fmt: skip
     quantities = BY_SAMPLE if axis.varies == "batch_size" else ("latency_s", "wer")
     between = series.extremes(_ordered(axis, part), noise_floor, quantities)
     joules = [fields.energy(r).text for r in (change.low, change.high) if r.energy_j_per_sample]
     return say(
         "findings", "ends", title=title, axis=axis, change=change, between=between,
-        joules=joules if len(joules) == 2 else (), logged=_logged(change, whole),
+        joules=joules if len(joules) == 2 else (), logged=_logged(change, whole), doubted=doubted,
     )  # fmt: skip
 
 
