@@ -88,7 +88,7 @@ def cost_table(results: Sequence[BaseResult], disputed: Disputed = ()) -> Table:
         *SPEED,
         ("FLOPs per batch", "", fields.flops),
         *MEMORY,
-        ("Image tokens", "", fields.tokens(lambda answer: answer.image_tokens)),
+        ("Image tokens", "", fields.image_tokens),
         ("Answer tokens", "", fields.tokens(lambda answer: answer.output_tokens)),
     )
     answered = [len(each.speed.answers) for each in results if each.speed.answers]

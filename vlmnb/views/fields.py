@@ -75,17 +75,25 @@ def memory(name: str, title: str = ONE_READING) -> Show:
     return value(read, partial(formatting.format_si, unit="B"), title)
 
 
-def tokens(of: Callable[[Answer], int]) -> Show:
-    """Return what shows the median of a count of tokens over the answers."""
+def tokens(of: Callable[[Answer], int], what: str = "") -> Show:
+    """Return what shows the median of a count of tokens over the answers; the tooltip says of ``what``."""
 
     def show(record: Record) -> Field:
         counts = [of(answer) for answer in record.answers]
         if not counts:
             return missing(record)
-        title = f"median of {len(counts)} answers, {min(counts)} to {max(counts)}; {COUNTED}"
-        return Field(f"{statistics.median(counts):g}", title, record.key)
+        over = f"median of {len(counts)} answers, {min(counts)} to {max(counts)}"
+        return Field(
+            f"{statistics.median(counts):g}", "; ".join(filter(None, (what, over, COUNTED))), record.key
+        )
 
     return show
+
+
+image_tokens = tokens(
+    lambda answer: answer.image_tokens, "what a picture takes of the prompt, with its marks and line ends"
+)
+"""Shows the image tokens of an answer's prompt."""
 
 
 def _or_printed(quantity: Quantity, show: Show) -> Callable[[Record | None], Field]:

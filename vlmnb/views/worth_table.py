@@ -104,7 +104,7 @@ def _image_tokens(one: Worth) -> Field:
     if one.record is None or one.record.visual_tokens is None:
         if one.record is None or not one.record.answers:
             return missing(one.record)
-        return fields.tokens(lambda answer: answer.image_tokens)(one.record)
+        return fields.image_tokens(one.record)
     seen = one.record.visual_tokens
     beside = f", and {seen.beside} line ends" if seen.beside else ""
     return Field(f"{seen.kept} of {seen.of}", f"kept{beside}; {fields.COUNTED}", one.record.key)
