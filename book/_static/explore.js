@@ -64,7 +64,9 @@
   // A quantity of a point as [value, low, high] or [value]; undefined where it has none.
   const PER_KWH = 1 / 3.6e6;
   const scaled = (found, factor) => found?.map((value) => value * factor);
-  const price = (name) => Math.min(Math.max(Number(form.elements[name].value) || 0, 0), data.prices[name].top ?? Infinity);
+  const rule = window.vlmnbPrices;
+  const price = (name) => rule.of(form.elements[name]); // NaN where it is none
+  const ownPrice = (name) => !Number.isNaN(price(name)) && price(name) !== data.prices[name].value;
   const rent = () => price("hire") / 36 / (price("use") || NaN); // $ per second
   const perJoule = () => PER_KWH * price("tariff");
   const derived = {
@@ -94,7 +96,9 @@
   const ofOwn = (name, found) => (name in PER_IMAGE || ["ttft", "tpot"].includes(name)) && found.some((point) => !kinds[point.kind].reported);
   const inTurns = (point, name) => (name in PER_IMAGE ? pages[point.key] ?? [] : []).filter(([, , seconds]) => seconds)
     .map(([page, href, seconds]) => [page, href, text(PER_IMAGE[name](seconds, point.size[0]), quantities[name].unit)]);
-  const lacks = (point, name) => (!point.values.s_image && point.reason) || (COSTS.includes(name) && price("tariff") && point.no_joules
+  const noPrice = (name) => quantities[name].price
+    && (COSTS.includes(name) ? ["hire", "use", "tariff"] : ["grid"]).some((each) => Number.isNaN(price(each)));
+  const lacks = (point, name) => (!point.values.s_image && point.reason) || (noPrice(name) && "a price is not valid") || (COSTS.includes(name) && price("tariff") && point.no_joules
     ? `no joules (${point.no_joules})` : `no ${quantities[name].title.toLowerCase()}`);
   const disputed = (point, name) => quantities[name].of?.some((figure) => point.disputed?.includes(figure));
   const shown = (point, name) => {
@@ -302,7 +306,7 @@
       points.filter((point) => point.model === name).forEach((point) => wanted.append("model", point.title));
     }
     for (const name of Object.keys(data.prices)) {
-      const given = [wanted.get(name), kept.get(name)].find((text) => text && Number(text) >= 0 && Number(text) <= (data.prices[name].top ?? Infinity));
+      const given = [wanted.get(name), kept.get(name)].find((text) => rule.valid(text, data.prices[name].top));
       form.elements[name].value = given ?? data.prices[name].value;
     }
     // Records in the address stand for their kind, data set, model, setting and batch size.
@@ -335,7 +339,7 @@
     // What is drawn or limited by prices has them all, because another reader may have set others.
     const priced = axes().some((name) => quantities[name]?.price) || limits.price.value !== null;
     for (const name of Object.keys(data.prices)) {
-      if (priced || price(name) !== data.prices[name].value) state.set(name, price(name));
+      if (ownPrice(name) || (priced && !Number.isNaN(price(name)))) state.set(name, price(name));
     }
     for (const [name, [, choices]] of Object.entries(CHOICES)) {
       const on = chosen(name);
@@ -558,7 +562,7 @@
   const links = () => {
     const models = [...new Set(filtered().map((point) => point.model))];
     const to = (href, textContent) => make("a", { href, textContent });
-    const hire = ["hire", "use"].filter((name) => price(name) !== data.prices[name].value).map((name) => `&${name}=${price(name)}`).join("");
+    const hire = ["hire", "use"].filter(ownPrice).map((name) => `&${name}=${price(name)}`).join("");
     const of = models.length > 3 ? [] : models.filter((model) => about[model]).map((model) => make("span", {},
       `${points.find((point) => point.model === model).title}: `, to(about[model][0], "its pages"),
       ...(about[model][1] ? [", ", to(`finder.html#model=${encodeURIComponent(model)}${hire}`, "GPUs that run it")] : []), ". "));
@@ -567,6 +571,7 @@
   const update = () => {
     const [x, y] = axes();
     Object.values(boxes).forEach((list) => list.label());
+    Object.keys(data.prices).forEach((name) => rule.mark(form.elements[name]));
     const found = filtered();
     begin(found);
     for (const [name, limit] of Object.entries(limits)) {
@@ -612,7 +617,7 @@
     if (found.length && !drawn.length) {
       const both = points.filter((point) => value(point, x) && value(point, y));
       const same = both.filter((point) => ofKinds.includes(point));
-      notes.push(!both.length ? "No record has both." : same.length
+      notes.push([x, y].some(noPrice) ? "A price is not valid." : !both.length ? "No record has both." : same.length
         ? `Of this kind, records on ${names((point) => datasets[point.dataset], same)} have both.`
         : `Records of other kinds have both: ${names(kindOf, both, "; ")}.`);
     }
@@ -701,7 +706,7 @@
     }
     unknown = [];
     if (event.target.name === "metric") limits.quality.value = null;
-    if (event.target.name in data.prices && event.target.checkValidity()) kept.set(event.target.name, event.target.value);
+    if (event.target.name in data.prices && !Number.isNaN(price(event.target.name))) kept.set(event.target.name, event.target.value);
     update();
   });
   form.addEventListener("change", (event) => {

@@ -6,7 +6,8 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!data || !form || !table) return;
   const { model, quantization, batch, context, hire, use } = form.elements;
   const first = { hire: hire.value, use: use.value };
-  const valid = (field, text) => text && Number(text) >= 0 && !(Number(text) > Number(field.max || Infinity));
+  const prices = window.vlmnbPrices;
+  const given = (field) => !Number.isNaN(prices.of(field));
   const kept = window.vlmnbKept;
   const filters = document.querySelector("form.vlmnb-filters");
   const rows = [...table.tBodies[0].rows];
@@ -36,17 +37,20 @@ document.addEventListener("DOMContentLoaded", () => {
     if (sort === undefined) delete cell.dataset.sort;
     else cell.dataset.sort = sort;
   };
-  const onCpu = ([, setting, size, machine, seconds_, answer, key, peak], price, at) => [
-    `Without a GPU, measured on ${machine}: ${seconds(seconds_)} per image (${setting}, batch ${size}, answers of ${answer} tokens`,
+  const onCpu = ([, setting, size, machine, seconds_, answer, key, peak, dataset], others, price, at) => [
+    `Without a GPU, measured on ${machine}: ${seconds(seconds_)} per image of ${dataset} (${setting}, batch ${size}`,
+    size === Number(batch.value) ? "" : others ? `, because ${batch.value} was not measured` : ", the only size measured",
+    `, answers of ${answer}`,
     `${peak ? `, ${gigabytes(peak)} GB of memory in use at the peak` : ""})`,
     price ? `, $${digits(1000 * seconds_ * price / 3600)} per 1,000 images ${at}. ` : ". ",
     Object.assign(document.createElement("a"), { href: `explore.html#record=${key}`, textContent: "See the record" }),
     ".",
   ];
   const update = () => {
-    const asked = Math.max(Number(hire.value) || 0, 0);
-    const share = Math.min(Math.max(Number(use.value) || 0, 0), 100);
-    const price = share ? 100 * asked / share : 0; // of an hour at work
+    [hire, use].forEach(prices.mark);
+    const [asked, share] = [hire, use].map(prices.of);
+    const price = share === 0 ? 0 : 100 * asked / share; // of an hour at work; NaN where one of both is no number
+    const unpriced = Number.isNaN(price) ? "a price is not valid" : "no price is given";
     const atPrice = `at $${asked} an hour${share < 100 ? `, ${share} % of the hours at work` : ""}`;
     const one = data.models[model.value];
     const at = [data.batches.indexOf(Number(batch.value)), one.contexts.indexOf(Number(context.value))];
@@ -70,10 +74,10 @@ document.addEventListener("DOMContentLoaded", () => {
       const least = bound(one.work[quantization.value][at[0]], data.gpus[i], kind) / Number(batch.value);
       const time = own ? own[4] : least;
       const [sign, mark] = own ? ["", ""] : ["≥ ", data.gpus[i].rates[kind] ? "" : " *"];
-      const how = own ? `measured, answers of ${own[5]} tokens; record ${own[6]}` : `lower bound${mark && ", from the bandwidth alone"}; not measured`;
+      const how = own ? `measured on ${own[7]}, answers of ${own[5]} tokens${own[5] === one.answer ? "" : `, bounds of ${one.answer}`}; record ${own[6]}` : `lower bound${mark && ", from the bandwidth alone"}; not measured`;
       const cost = 1000 * time * price / 3600;
       show(row.cells[3], why ? "-" : `${sign}${seconds(time)}${mark}`, why || how, why ? undefined : time);
-      show(row.cells[4], why || !price ? "-" : `${sign}$${digits(cost)}${mark}`, why || (price ? `${how}; ${atPrice}` : "no price is given"),
+      show(row.cells[4], why || !price ? "-" : `${sign}$${digits(cost)}${mark}`, why || (price ? `${how}; ${atPrice}` : unpriced),
         why || !price ? undefined : cost);
       running += !obstacle && free >= 0;
     });
@@ -81,9 +85,9 @@ document.addEventListener("DOMContentLoaded", () => {
       ? `Nothing runs ${one.title} as ${quantization.value}: ${never}.`
       : `${one.title} as ${quantization.value} takes ${gigabytes(needed)} GB; ${running} of ${rows.length} GPUs run it. Bounds are for an image of ${one.image} px, a prompt of ${one.tokens - one.answer} tokens with its image and an answer of ${one.answer} tokens, whatever the context.`;
     const own = data.cpus.filter(([name]) => name === model.value);
-    const cpu = own.find(([, , size]) => size === Number(batch.value)) ?? own[0];
-    document.getElementById("vlmnb-finder-cpu").replaceChildren(...(cpu ? onCpu(cpu, price, atPrice) : []));
-    const changed = [hire, use].filter((field) => field.value !== first[field.name] && valid(field, field.value));
+    const cpu = own.findLast(([, , size]) => size <= Number(batch.value)) ?? own[0]; // in ascending order
+    document.getElementById("vlmnb-finder-cpu").replaceChildren(...(cpu ? onCpu(cpu, own.length > 1, price, atPrice) : []));
+    const changed = [hire, use].filter((field) => field.value !== first[field.name] && given(field));
     const priced = changed.map((field) => `&${field.name}=${Number(field.value)}`).join("");
     const explore = Object.assign(document.createElement("a"), {
       href: `explore.html#model=${encodeURIComponent(model.value)}${priced}`,
@@ -95,8 +99,9 @@ document.addEventListener("DOMContentLoaded", () => {
     write();
   };
   const write = () => {
-    const set = filters ? [...new FormData(filters)].filter(([, given]) => given) : [];
-    history.replaceState(null, "", `#${new URLSearchParams([...new FormData(form), ...set])}`);
+    const set = filters ? [...new FormData(filters)].filter(([, text]) => text) : [];
+    const chosen = [...new FormData(form)].filter(([name]) => !(name in first) || given(form.elements[name]));
+    history.replaceState(null, "", `#${new URLSearchParams([...chosen, ...set])}`);
   };
   const start = () => {
     const wanted = new URLSearchParams(location.hash.slice(1));
@@ -106,7 +111,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (known) select.value = wanted.get(select.name);
     }
     for (const field of [hire, use]) {
-      field.value = [wanted.get(field.name), kept.get(field.name)].find((text) => valid(field, text)) ?? first[field.name];
+      field.value = [wanted.get(field.name), kept.get(field.name)].find((text) => prices.valid(text, field.max)) ?? first[field.name];
     }
     for (const field of filters?.elements ?? []) {
       if (field.type === "checkbox") field.checked = wanted.has(field.name);
@@ -116,7 +121,7 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   form.addEventListener("input", (event) => {
     if (event.target === model) contexts();
-    if ([hire, use].includes(event.target) && event.target.checkValidity()) kept.set(event.target.name, event.target.value);
+    if ([hire, use].includes(event.target) && given(event.target)) kept.set(event.target.name, event.target.value);
     update();
   });
   form.addEventListener("submit", (event) => event.preventDefault());

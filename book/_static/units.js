@@ -5,6 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const title = document.querySelector("article h1");
   if (!fields.length || !title) return;
   const kept = window.vlmnbKept;
+  const ruled = window.vlmnbPrices;
   const plain = (value) =>
     value.toLocaleString("en-US", { minimumSignificantDigits: 3, maximumSignificantDigits: 3, useGrouping: false });
   const parts = fields.map((field) => {
@@ -37,10 +38,11 @@ document.addEventListener("DOMContentLoaded", () => {
       line.textContent = `${words} `;
       inputs[name] = Object.assign(document.createElement("input"), { type: "number", min: 0, step: "any" });
       if (top) inputs[name].max = top;
-      inputs[name].value = kept.get(name) ?? value;
+      inputs[name].value = ruled.valid(kept.get(name), top) ? kept.get(name) : value;
       line.append(inputs[name]);
       inputs[name].addEventListener("input", () => {
-        if (inputs[name].checkValidity()) kept.set(name, inputs[name].value);
+        ruled.mark(inputs[name]);
+        if (ruled.valid(inputs[name].value, top)) kept.set(name, inputs[name].value);
         show();
       });
       const from = address ? Object.assign(document.createElement("a"), { href: address, textContent: source }) : source;
@@ -49,7 +51,7 @@ document.addEventListener("DOMContentLoaded", () => {
     note.append(".");
     asked.append(note);
   }
-  const set = (name) => Math.min(Math.max(Number(inputs[name].value) || 0, 0), prices[name].top ?? Infinity);
+  const set = (name) => ruled.of(inputs[name]);
   const priced = (text, amount) => {
     const [name, ...values] = amount.split(" ");
     const price = set(name) / (name === "hire" ? set("use") / 100 : 1);

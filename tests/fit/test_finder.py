@@ -7,6 +7,8 @@ from typing import Any
 import factory
 import pytest
 
+from vlmnb import models
+from vlmnb.analysis import titles
 from vlmnb.fit import answer, finder, gpus, model_facts
 from vlmnb.records.record import Record
 
@@ -49,7 +51,8 @@ def test_a_record_of_a_gpu_takes_the_place_of_the_bound_if_image_and_prompt_are_
     made = factory.timed(of=cell, key="a" * 16, provenance=where, answers=factory.answers(48, 0))
     other = factory.but(made, key="b" * 16, cell=factory.but(cell, seq_len=50))
     (found,) = finder.measured([made, other])
-    model, kind, batch, place, seconds, tokens, key = found
+    model, kind, batch, place, seconds, tokens, key, dataset = found
+    assert dataset == titles.dataset_title(cell.dataset)
     assert (model, kind, batch, tokens, key) == ("fuyu-8b", "fp16", 4, 3, "a" * 16)
     assert gpus.newest_first()[place].name == "H200 SXM"
     assert seconds == pytest.approx(made.latency_s / 4)
@@ -77,9 +80,42 @@ def test_a_machine_without_a_gpu_has_the_fastest_record_of_each_batch_size() -> 
         timed("e", 3.0, repeat=1),
     ]
     (found,) = finder.on_cpus([slow, *others, fast])
-    model, setting, batch, machine, seconds, answer, key, _ = found
+    model, setting, batch, machine, seconds, answers, key, _, dataset = found
+    assert dataset == titles.dataset_title(cell.dataset)
     assert (model, setting, batch, machine, key) == ("fuyu-8b", "bf16", 1, fast.hardware, "b" * 16)
-    assert (seconds, answer) == (8.0, "exactly 4")
+    assert seconds == 8.0
+    assert answers.startswith("exactly 4 tokens, so not comparable"), "the bounds are for 64"
+
+
+def test_without_a_gpu_the_record_is_that_of_the_pages_though_another_is_faster() -> None:
+    entry = models.get("smolvlm-tiny")
+    cell = factory.cell(
+        model=entry.name, dataset=entry.speed_dataset, optimization="fp32", dtype="fp32", image_size=64,
+        seq_len=entry.seq_lens[0], batch_size=1, max_new_tokens=entry.max_new_tokens,
+    )  # fmt: skip
+
+    def timed(key: str, seconds: float, **changes: Any) -> Record:
+        return factory.timed((seconds,), factory.but(cell, **changes), key=key * 16)
+
+    others = [
+        timed("b", 1.0, dataset="scienceqa-mini"),
+        timed("c", 2.0, optimization="bf16", dtype="bf16"),
+        timed("d", 3.0, length="fixed", max_new_tokens=8),
+    ]
+    of_pages = timed("a", 9.0)
+    for known, key in (([*others, of_pages], "a"), (others, "d"), (others[:2], "c"), (others[:1], "b")):
+        (found,) = finder.on_cpus(known)
+        assert found[6] == key * 16
+    assert finder.on_cpus([of_pages])[0][5] == f"at most {entry.max_new_tokens} tokens"
+
+
+def test_of_one_cell_the_newest_record_counts() -> None:
+    cell = factory.cell(model="llava-1.5-7b", optimization="bf16", dtype="bf16", image_size=224, seq_len=200)
+    old = factory.timed((1.0,), cell, key="a" * 16)
+    later = old.provenance.model_copy(update={"started_at": old.provenance.started_at.replace("20", "21", 1)})
+    new = factory.timed((9.0,), cell, key="b" * 16).model_copy(update={"provenance": later})
+    (found,) = finder.on_cpus([new, old])
+    assert found[6] == new.key
 
 
 def test_only_contexts_that_a_model_was_trained_for_are_offered() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from vlmnb import models
+from vlmnb.analysis import titles
 from vlmnb.files import templates
 from vlmnb.fit import bounds, gpus, memory, model_facts, predict, quantize, shape
 from vlmnb.fit.memory import Load
@@ -15,7 +16,9 @@ from vlmnb.fit.shape import Shape
 from vlmnb.flops import formula
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
-from vlmnb.spec.optimizations.setting import DTYPES
+from vlmnb.spec import optimizations
+from vlmnb.spec.cell import Cell
+from vlmnb.spec.optimizations import DTYPES
 from vlmnb.stats import formatting
 from vlmnb.views import table
 from vlmnb.views.table import Field, Table
@@ -53,32 +56,37 @@ def data(names: Iterable[str]) -> dict[str, Any]:
 def measured(records: Sequence[Record]) -> list[list[Any]]:
     """Return the newest records of GPUs that hold for a load of the finder: its image and its prompt.
 
-    Each has a model, a quantization, a batch size, the place of a GPU, seconds per image, tokens of an answer
-    and the record's key.
+    Each has a model, a quantization, a batch size, the place of a GPU, seconds per image, tokens of an
+    answer, the record's key and the data set's title. Of the same load, the most usual comes first.
     """
     listed = [gpu.name for gpu in gpus.newest_first()]
     found, by_key = [], {record.key: record for record in records}
-    for seen in predict.observations(records):
+    for seen in sorted(predict.observations(records), key=lambda seen: _unusual(by_key[seen.key])):
         cell, answers = by_key[seen.key].cell, by_key[seen.key].answers
         if _at_base(by_key[seen.key], shape.of(cell.model).entry):
             tokens = round(sum(one.output_tokens for one in answers) / max(len(answers), 1))
             place, seconds = listed.index(seen.gpu.name), seen.latency_s / cell.batch_size
-            found.append([cell.model, seen.quantization, cell.batch_size, place, seconds, tokens, seen.key])
+            found.append([
+                cell.model, seen.quantization, cell.batch_size, place, seconds, tokens, seen.key,
+                titles.dataset_title(cell.dataset),
+            ])  # fmt: skip
     return found
 
 
 def on_cpus(records: Sequence[Record]) -> list[list[Any]]:
-    """Return the fastest record on a CPU of each model and batch size, of the finder's image and prompt.
+    """Return the most usual record on a CPU of each model and batch size, of the finder's image and prompt.
 
     Each has a model, an optimization, a batch size, a machine, seconds per image, what the answers' tokens
-    are, the record's key and the peak memory in bytes or None.
+    are, the record's key, the peak memory in bytes or None, and the data set's title.
     """
     known = models.registry()
     found: dict[tuple[str, int], Record] = {}
-    for record in sorted(records, key=_seconds):
+    ordered = sorted(records, key=lambda record: record.provenance.started_at)
+    newest = {(record.hardware, record.cell): record for record in ordered if record.latency_s is not None}
+    for record in sorted(newest.values(), key=_unusual):
         cell = record.cell
         if (
-            record.latency_s is None or cell.device != "cpu" or cell.measure != "generation" or cell.repeat
+            cell.device != "cpu" or cell.measure != "generation" or cell.repeat
             or cell.optimization not in DTYPES or cell.model not in known
             or record.provenance.geometry
         ):  # fmt: skip
@@ -88,8 +96,8 @@ def on_cpus(records: Sequence[Record]) -> list[list[Any]]:
     return [
         [
             model, record.cell.optimization, batch, record.hardware, _seconds(record),
-            f"{'exactly' if record.cell.length == 'fixed' else 'at most'} {record.cell.max_new_tokens}",
-            record.key, record.memory.peak_bytes if record.memory else None,
+            _answers(record.cell, known[model]), record.key,
+            record.memory.peak_bytes if record.memory else None, titles.dataset_title(record.cell.dataset),
         ]
         for (model, batch), record in sorted(found.items(), key=lambda one: one[0])
     ]  # fmt: skip
@@ -99,6 +107,27 @@ def _at_base(record: Record, entry: ModelEntry) -> bool:
     """Return whether image and prompt are the finder's; a processor may make every image one size."""
     same_image = record.cell.image_size in (entry.image_size, entry.base_image_size)
     return same_image and record.cell.seq_len == entry.seq_lens[0]
+
+
+def _unusual(record: Record) -> tuple[object, ...]:
+    """Return what is smaller the more a record is that of the pages: its data set, setting, answers, weights.
+
+    Of two that are alike in these, the faster is the more usual.
+    """
+    cell, entry = record.cell, titles.entry_of(record.cell.model)
+    base = entry and optimizations.base_dtype(entry.base_dtype, cell.device)
+    dataset = entry and entry.speed_dataset
+    return (
+        cell.dataset != dataset, cell.optimization != base, cell.length != "natural",
+        cell.weights != "pretrained", _seconds(record),
+    )  # fmt: skip
+
+
+def _answers(cell: Cell, entry: ModelEntry) -> str:
+    """Return the tokens of a record's answers, and whether the bounds are for others."""
+    tokens = f"{'exactly' if cell.length == 'fixed' else 'at most'} {cell.max_new_tokens} tokens"
+    same = cell.max_new_tokens == entry.max_new_tokens
+    return tokens if same else f"{tokens}, so not comparable with the bounds"
 
 
 def _seconds(record: Record) -> float:
