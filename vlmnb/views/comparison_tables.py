@@ -88,8 +88,8 @@ def cost_table(results: Sequence[BaseResult], disputed: Disputed = ()) -> Table:
         *SPEED,
         ("FLOPs per batch", "", fields.flops),
         *MEMORY,
-        ("Image tokens", "", fields.image_tokens),
-        ("Answer tokens", "", fields.tokens(lambda answer: answer.output_tokens)),
+        ("Image tokens", "", detail_table.image_tokens),
+        ("Answer tokens", "", detail_table.tokens(lambda answer: answer.output_tokens)),
     )
     answered = [len(each.speed.answers) for each in results if each.speed.answers]
     return _table(_cost_caption(results, answered, flops=True), results, columns, disputed)

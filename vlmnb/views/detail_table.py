@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,13 +11,14 @@ from vlmnb.analysis import matching, repeatability
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.flops import flop_count
 from vlmnb.quality import captions, metrics
+from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes, optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 from vlmnb.stats.formatting import format_si
 from vlmnb.views import fields, marks
-from vlmnb.views.fields import COUNTED, ONE_READING, Column, Show, memory, time, tokens, value
+from vlmnb.views.fields import COUNTED, ONE_READING, Column, Show, memory, time, value
 from vlmnb.views.marks import marked
 from vlmnb.views.table import Field, Table, missing
 from vlmnb.views.templates import say
@@ -132,6 +134,22 @@ def verdict(record: Record) -> Field:
     return marked(Field(said, title, record.key, words=True), marks.of_latency(record))
 
 
+def tokens(of: Callable[[Answer], int], what: str = "") -> Show:
+    """Return what shows the median of a count of tokens over the answers; the tooltip says of ``what``."""
+
+    def show(record: Record) -> Field:
+        counts = [of(answer) for answer in record.answers]
+        if not counts:
+            return missing(record)
+        title = f"{what}median of {len(counts)} answers, {min(counts)} to {max(counts)}; {COUNTED}"
+        return Field(f"{statistics.median(counts):g}", title, record.key)
+
+    return show
+
+
+image_tokens = tokens(lambda answer: answer.image_tokens, "of the prompt, marks and line ends included; ")
+
+
 def accuracy(record: Record) -> Field:
     """Show the fraction of right answers; the tooltip has that of a random choice."""
     number, ends = record.accuracy, record.accuracy_interval
@@ -209,7 +227,7 @@ GROUPS: dict[str, tuple[Column, ...]] = {
         ("FLOPs per decoded token", _flops("per_token")),
     ),
     "Tokens": (
-        ("Image tokens", tokens(lambda answer: answer.image_tokens)),
+        ("Image tokens", image_tokens),
         ("Text tokens", tokens(lambda answer: answer.text_tokens)),
         ("Output tokens", tokens(lambda answer: answer.output_tokens)),
     ),

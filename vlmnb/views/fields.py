@@ -11,7 +11,6 @@ from typing import Any
 from vlmnb.analysis import matching, series
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.meters.readings import EnergyReading, EnergyRefusal
-from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Quantity
 from vlmnb.spec import axes
@@ -73,27 +72,6 @@ def memory(name: str, title: str = ONE_READING) -> Show:
         return getattr(record.memory, name, None) if name == "weights_bytes" or not record.short else None
 
     return value(read, partial(formatting.format_si, unit="B"), title)
-
-
-def tokens(of: Callable[[Answer], int], what: str = "") -> Show:
-    """Return what shows the median of a count of tokens over the answers; the tooltip says of ``what``."""
-
-    def show(record: Record) -> Field:
-        counts = [of(answer) for answer in record.answers]
-        if not counts:
-            return missing(record)
-        over = f"median of {len(counts)} answers, {min(counts)} to {max(counts)}"
-        return Field(
-            f"{statistics.median(counts):g}", "; ".join(filter(None, (what, over, COUNTED))), record.key
-        )
-
-    return show
-
-
-image_tokens = tokens(
-    lambda answer: answer.image_tokens, "what a picture takes of the prompt, with its marks and line ends"
-)
-"""Shows the image tokens of an answer's prompt."""
 
 
 def _or_printed(quantity: Quantity, show: Show) -> Callable[[Record | None], Field]:

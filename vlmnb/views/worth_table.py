@@ -13,7 +13,7 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.stats.formatting import digits, significant
 from vlmnb.stats.intervals import Interval
-from vlmnb.views import fields, marks
+from vlmnb.views import detail_table, fields, marks
 from vlmnb.views.marks import MODELLED, Mark, joined, marked
 from vlmnb.views.table import Field, Table, declared, missing, without
 from vlmnb.views.templates import say
@@ -104,7 +104,7 @@ def _image_tokens(one: Worth) -> Field:
     if one.record is None or one.record.visual_tokens is None:
         if one.record is None or not one.record.answers:
             return missing(one.record)
-        return fields.image_tokens(one.record)
+        return detail_table.image_tokens(one.record)
     seen = one.record.visual_tokens
     beside = f", and {seen.beside} line ends" if seen.beside else ""
     return Field(f"{seen.kept} of {seen.of}", f"kept{beside}; {fields.COUNTED}", one.record.key)
