@@ -122,7 +122,7 @@ def assemble(
     problems = [*map(str, unreadable), *unreadable_failures, *not_made, *refused, *refused_reports]
     files: Files = {}
     for page, notebook in zip(pages, [*measured.values(), *reported.values()], strict=True):
-        made, left_out = collect.processed(page, notebook, records, found)
+        made, left_out = collect.processed(page, notebook, records, found, known)
         files |= made
         problems += left_out
     content = dataclasses.replace(content, pages=tuple(pages), problems=tuple(problems))

@@ -149,11 +149,12 @@ def outdated_summary(commands: Sequence[str], pages: int, results: Path, runs: P
 
 
 def processed(
-    page: Page, notebook: Notebook, records: Sequence[Record], found: Sequence[Finding] = ()
-) -> tuple[Files, list[str]]:
+    page: Page, notebook: Notebook, records: Sequence[Record], found: Sequence[Finding] = (),
+    known: Sequence[Turns] = (),
+) -> tuple[Files, list[str]]:  # fmt: skip
     """Return a page as a notebook of the book and as a download, and a line for each thing left out of it.
 
-    ``found``: what the audit found about the figures of the reports.
+    ``found``: what the audit found about the figures of the reports; ``known``: all turns.
     """
     disputed_places = disputed.places(found, page.records) if page.from_report else set()
     lines = disputed.lines(found, page) if page.from_report else []
@@ -163,7 +164,7 @@ def processed(
         run.opening(page, records),
         marks.legend(postprocess.dumps(notebook) + disputed_here),
     )
-    closing = f"{legend}\n\n{run.closing(page)}"
+    closing = f"{legend}\n\n{run.closing(page, known)}"
     made, left_out = postprocess.page(
         notebook, page.title, page.label, targets, opening, closing, run.disputed(lines)
     )

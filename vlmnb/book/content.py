@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from vlmnb import models, paths
 from vlmnb.analysis import titles
 from vlmnb.audit.rule import Finding
+from vlmnb.records.parts import Shown
 from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
 from vlmnb.spec import axes
@@ -162,6 +163,13 @@ def axis_order(axis: str) -> tuple[int, str]:
 def turns_path(name: str) -> str:
     """Return where readers find the raw times of turns, from the folder of the book's files."""
     return f"downloads/turns/{name}.json"
+
+
+def turns_paths(records: Iterable[Record]) -> list[str]:
+    """Return where readers find the raw times of all turns that records show or are compared by."""
+    timed = [record.timing for record in records if record.latency_s is not None]
+    names = {each.turns for timing in timed if isinstance(timing, Shown) for each in timing.each}
+    return [turns_path(name) for name in sorted(names)]
 
 
 def record_path(record: Record) -> str:

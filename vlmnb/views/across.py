@@ -27,6 +27,7 @@ from vlmnb.views.marks import (
     of_axis,
     of_energy,
     of_latency,
+    of_turns,
 )
 from vlmnb.views.table import MISSING, Field, Table, declared, missing
 from vlmnb.views.templates import clear_of, say
@@ -277,7 +278,8 @@ def _compared(row: Row) -> Field:
     if change is None:
         return Field(FIRST) if row.record.latency_s is not None else missing(row.record)
     scale = change.low.cell.batch_size / change.high.cell.batch_size
-    found, key, mark = change.difference, row.record.key, findings.verdict_mark(change, scale)
+    found, key = change.difference, row.record.key
+    mark = joined(findings.verdict_mark(change, scale), of_turns(change.low, change.high))
     if row.doubt:
         mark = joined(mark, Mark(DISPUTED, f"; {row.doubt}: The reports, checked, says why"))
     if found is None:

@@ -198,7 +198,8 @@ def _passes(record: Record) -> Field:
         return missing(record)
     passes = record.timing.passes
     title = f"how often all batches were timed; {passes - clean} while other processes used the machine"
-    return Field(str(passes) if passes == clean else f"{clean} of {passes} clean", title, record.key)
+    shown = Field(str(passes) if passes == clean else f"{clean} of {passes} clean", title, record.key)
+    return marked(shown, marks.of_turns(record))
 
 
 COMPARED, SCORES = "What is compared", "Other scores"

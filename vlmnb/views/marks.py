@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from vlmnb.analysis import matching
 from vlmnb.records.record import Record
+from vlmnb.stats.formatting import enumerated
 from vlmnb.views.table import MISSING, Field, Row
 
 MODELLED, DISTURBED, BEYOND, CHANGED, DEGENERATE, FEWER = "≈ ", " †", " ‡", " ⚑", " ∅", " §"
@@ -55,7 +56,22 @@ def if_disputed(field: Field, figure: tuple[str, str | None], disputed: Collecti
 
 
 def of_latency(record: Record) -> Mark:
-    """Return the mark of a time that is taken over batches."""
+    """Return the mark of a time that is taken over batches, with its file if it was taken in turns."""
+    return joined(_of_batches(record), of_turns(record))
+
+
+def of_turns(record: Record, other: Record | None = None) -> Mark:
+    """Return what a tooltip says of a time, or of a ratio of two, of turns: in which files it is."""
+    shown = [record] if other is None else [one for one, _ in matching.matched(record, other).turns]
+    return _of_files(map(matching.turns_of, shown))
+
+
+def _of_files(turns: Iterable[str]) -> Mark:
+    files = [f"turns/{name}.json" for name in turns if name]
+    return Mark("", f"; timed in turns: see {enumerated(files)}, not the record") if files else Mark()
+
+
+def _of_batches(record: Record) -> Mark:
     window = Mark(ALONE, "; of the record's own window: it took no turns with the other rows")
     speed = _of_speed(record, record.batches_under_load, load_share(record))
     return joined(speed, window if matching.alone(record) else Mark())
@@ -64,7 +80,8 @@ def of_latency(record: Record) -> Mark:
 def of_ratio(low: Record, high: Record) -> Mark:
     """Return the mark of a number that follows from the times of two records: see ``matching.matched``."""
     of = matching.matched(low, high)
-    return joined(of_latency(of.low), of_latency(of.high), of_other_times(low, high))
+    batches = _of_batches(of.low), _of_batches(of.high)
+    return joined(*batches, of_other_times(low, high), of_turns(low, high))
 
 
 def of_other_times(low: Record, high: Record) -> Mark:

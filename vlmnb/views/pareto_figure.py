@@ -18,6 +18,7 @@ from vlmnb.analysis.pareto import Order
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Disputed
+from vlmnb.records.turns import Turns
 from vlmnb.stats import intervals
 from vlmnb.stats.formatting import enumerated
 from vlmnb.views import comparison_tables, cost_figure, fields, repeat_table, table
@@ -183,11 +184,19 @@ def lead(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult],
     )  # fmt: skip
 
 
-def notice(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult]) -> str:
-    """Return which noise floor models are compared with, as Markdown; empty for reports or one model."""
-    if of_reports(results) or len(results) < 2:
+def notice(
+    records: Iterable[Record], setup: Setup, results: Sequence[BaseResult], known: Iterable[Turns] = ()
+) -> str:
+    """Return which times models are compared by and with which noise floor, as Markdown; empty for reports.
+
+    Of one model it says only that other pages show times of turns; ``known``: all turns.
+    """
+    if of_reports(results):
         return ""
-    return f"{say('pareto', 'rule')} {repeat_table.noise_floor(_noise_floor(records, setup))}"
+    said = repeat_table.windows([one for each in results for one in each.records.values()], known)
+    if len(results) < 2:
+        return said
+    return f"{say('pareto', 'rule')} {said} {repeat_table.noise_floor(_noise_floor(records, setup))}"
 
 
 def _noise_floor(records: Iterable[Record], setup: Setup) -> repeatability.NoiseFloor:

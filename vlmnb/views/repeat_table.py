@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from vlmnb.analysis import matching, repeatability, titles
 from vlmnb.analysis.repeatability import NoiseFloor
@@ -61,6 +61,16 @@ def text(records: Sequence[Record], known: Sequence[Turns] = ()) -> str:
         for cell, windows in repeatability.groups(records).items()
     ]
     return say("repeats", "text", groups=groups, fewest=repeatability.FEWEST, power=comparison.POWER)
+
+
+def windows(shown: Sequence[Record], known: Iterable[Turns]) -> str:
+    """Return a sentence where records show the times of their own windows, but other pages those of turns.
+
+    ``known``: all turns. Empty if records took turns with one another, or none took any elsewhere.
+    """
+    timed = [one for one in shown if one.timing and one.latency_s is not None]
+    elsewhere = {key for turns in known for key in turns.timings} & {one.key for one in timed}
+    return say("repeats", "windows") if elsewhere and not any(map(matching.turns_of, timed)) else ""
 
 
 def noise_floor(floor: NoiseFloor | None, shown: Sequence[Record] = ()) -> str:

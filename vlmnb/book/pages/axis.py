@@ -12,7 +12,7 @@ from vlmnb.analysis import agreement, base_configuration, matching, repeatabilit
 from vlmnb.analysis.base_configuration import Setup
 from vlmnb.analysis.series import Change
 from vlmnb.book import disputed
-from vlmnb.book.content import Content, Page, bundled, model_title
+from vlmnb.book.content import Content, Page, bundled, model_title, turns_paths
 from vlmnb.book.rendering import render
 from vlmnb.errors import UserError
 from vlmnb.records.record import Record, by_cell
@@ -90,7 +90,8 @@ def _sections(content: Content, axis: str, figures: dict[str, Drawing]) -> Itera
             "figure": file if drawn else "", "said": Markup(across.sentences(axis, rows)), "table": made,
             "shows": f"{shows[:1].upper()}{shows[1:]}", "bundled": _small(models),
             "disputed": _disputed(content, axis) if setup.source == "reports" else (),
-            "notes": Markup(_notes(rows)),
+            "notes": Markup(_notes(rows)), "turns": _files(rows),
+            "windows": Markup(repeat_table.windows([row.record for row in rows], content.turns)),
             "floor": "" if setup.source == "reports" else Markup(
                 repeat_table.noise_floor(floor if _apart(rows) else None, [row.record for row in rows])
             ),
@@ -104,6 +105,15 @@ def _notes(rows: Sequence[across.Row]) -> str:
         changes.setdefault(row.title, []).extend([row.change] if row.change else [])
     said = (findings.times(own, f"{model}: ") for model, own in changes.items())
     return "\n".join(filter(None, (footnotes.notes([row.record for row in rows]), *said)))
+
+
+def _files(rows: Sequence[across.Row]) -> dict[str, list[str]]:
+    """Return the addresses of the files of turns that the times of each model come from."""
+    own: dict[str, list[Record]] = {}
+    for row in rows:
+        own.setdefault(row.title, []).append(row.record)
+    files = {title: [f"../../{path}" for path in turns_paths(records)] for title, records in own.items()}
+    return {title: found for title, found in files.items() if found}
 
 
 def _apart(rows: Sequence[across.Row]) -> bool:

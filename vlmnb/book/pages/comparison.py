@@ -114,7 +114,7 @@ def sections(content: Content, model: str = "") -> list[dict[str, object]]:
             ],
             "setup": common(results),
             "cost": comparison_tables.cost_table(results, doubts),
-            "notice": Markup(pareto_figure.notice(records, setup, results)),
+            "notice": Markup(pareto_figure.notice(records, setup, results, content.turns)),
             "quality": comparison_tables.quality_table(results, doubts),
             "disputed": any(r.key in keys for each in results for r in each.records.values()),
             "notes": Markup(

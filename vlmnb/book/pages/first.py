@@ -57,7 +57,7 @@ def page(content: Content) -> tuple[str, dict[str, Drawing]]:
             (
                 comparison.common(results),
                 comparison_tables.headline_table(results),
-                Markup(pareto_figure.notice(content.records, setup, results)),
+                Markup(pareto_figure.notice(content.records, setup, results, content.turns)),
             )
             for setup, results in small.items()
         ],

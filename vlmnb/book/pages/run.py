@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from markupsafe import Markup
+
 from vlmnb import paths
 from vlmnb.analysis.titles import dataset_title
-from vlmnb.book.content import Page, bundled, minute, record_path, turns_path
+from vlmnb.book.content import Page, bundled, minute, record_path, turns_paths
 from vlmnb.book.disputed import Line
 from vlmnb.book.rendering import Value, render
 from vlmnb.files import plain_yaml
-from vlmnb.records.parts import Shown
 from vlmnb.records.record import Record
+from vlmnb.records.turns import Turns
 from vlmnb.spec import axes
 from vlmnb.sweep import execute
-from vlmnb.views import fields
+from vlmnb.views import fields, repeat_table
 from vlmnb.views.table import Field
 
 
@@ -45,16 +47,19 @@ def _transcripts(folder: Path) -> dict[str, str]:
     return {plain_yaml.load(path)["file"]: path.name for path in sorted(folder.glob("*.yaml"))}
 
 
-def closing(page: Page) -> str:
-    """Return the last sections of a page: the command that makes it again, and its records."""
+def closing(page: Page, known: Sequence[Turns] = ()) -> str:
+    """Return the last sections of a page: the command that makes it again, and its records.
+
+    ``known``: all turns, of which other pages may show times of the same cells.
+    """
     axis = axes.AXES.get(page.axis)
     records = _records(page) if axis and not axis.own else None
-    timed = [one.timing for one in page.records if one.latency_s is not None]
-    names = {each.turns for timing in timed if isinstance(timing, Shown) for each in timing.each}
+    files = [f"../../../{path}" for path in turns_paths(page.records)]
     return render(
         "run_closing.md", page=page, command=rerun_command(page), records=records, dated=_dated(page),
         rows=axis.row_title if axis else "",
-        turns=[f"../../../{turns_path(name)}" for name in sorted(names)],
+        turns={"": files} if files else {},
+        windows=Markup(repeat_table.windows(page.records, known)),
     )  # fmt: skip
 
 
