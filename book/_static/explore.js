@@ -510,23 +510,25 @@
     const equal = Math.round(1e8 * (most - 1)) / 1e6 <= data.equal;
     return `${equal ? `equal within ${apart}` : `may be noise, at most ${apart} apart`}: ${times}`;
   };
-  // The two best: by the values shown, but behind whatever is really better by the comparison that decides.
+  // The best: by the values shown, but none is really better by the comparison that decides. And the next to it by that.
   const beats = (one, other, name) => {
     const { why, answer, ends } = difference(one, other, name);
     return !why && answer === "yes" && ends[1] > 1;
   };
+  const gap = (one, other, name) => {
+    const { why, ends } = difference(one, other, name);
+    return why ? value(other, name)[0] / value(one, name)[0] : ends[0];
+  };
+  const next = (one, found, name) => found.filter((other) => other !== one)
+    .map((other) => [gap(one, other, name), other]).sort((a, b) => a[0] - b[0])[0] ?? [Infinity];
   const leaders = (found, name) => {
-    const rest = [...found].sort((a, b) => value(a, name)[0] - value(b, name)[0]);
-    const take = () => {
-      let at = 0;
-      for (const _ of rest) { // no longer, should three beat each other in a ring
-        const better = rest.findIndex((other, i) => i !== at && beats(other, rest[at], name));
-        if (better < 0) break;
-        at = better;
-      }
-      return rest.splice(at, 1)[0];
-    };
-    return [take(), take()];
+    let first = [...found].sort((a, b) => value(a, name)[0] - value(b, name)[0])[0];
+    for (const _ of found) { // no longer, should three beat each other in a ring
+      const [, better] = next(first, found.filter((other) => beats(other, first, name)), name);
+      if (!better) break;
+      first = better;
+    }
+    return [first, first && next(first, found, name)[1]];
   };
   const best = () => {
     const groups = Map.groupBy(filtered(), (point) => point.group);

@@ -23,6 +23,7 @@ ANY = 1e6
 """Noise floor larger than that of any machine."""
 
 Doubt = Callable[[Record, Record], str]
+"""Returns why the ratio of two records' times is disputed, or nothing."""
 
 BY_SAMPLE: tuple[Quantity, ...] = ("latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer")
 
