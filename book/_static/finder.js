@@ -40,7 +40,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const onCpu = ([, setting, size, machine, seconds_, answer, key, peak, dataset], others, price, at) => [
     `Without a GPU, measured on ${machine}: ${seconds(seconds_)} per image of ${dataset} (${setting}, batch ${size}`,
     size === Number(batch.value) ? "" : others ? `, because ${batch.value} was not measured` : ", the only size measured",
-    `, answers of ${answer}`,
+    `, answers of ${answer}; the time of its own window`,
     `${peak ? `, ${gigabytes(peak)} GB of memory in use at the peak` : ""})`,
     price ? `, $${digits(1000 * seconds_ * price / 3600)} per 1,000 images ${at}. ` : ". ",
     Object.assign(document.createElement("a"), { href: `explore.html#record=${key}`, textContent: "See the record" }),
