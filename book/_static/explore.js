@@ -510,7 +510,8 @@
     const equal = Math.round(1e8 * (most - 1)) / 1e6 <= data.equal;
     return `${equal ? `equal within ${apart}` : `may be noise, at most ${apart} apart`}: ${times}`;
   };
-  // The best: by the values shown, but none is really better by the comparison that decides. And the next to it by that.
+  // The best by the values shown, unless another is really better by the comparison that decides; and its nearest rival
+  // by that comparison.
   const beats = (one, other, name) => {
     const { why, answer, ends } = difference(one, other, name);
     return !why && answer === "yes" && ends[1] > 1;

@@ -112,10 +112,8 @@ def caption(drawn: Lines) -> str:
 def beaten(drawn: Lines) -> dict[str, list[int]]:
     """Return the ways whose score is above that of the random choice at each number of tokens of both.
 
-    With each way stand these numbers.
-
-    Above means more right answers (or fewer word errors) to the same questions than chance gives: by the sign
-    test, question by question.
+    Each way comes with these numbers. Above means more right answers (or fewer word errors) to the same
+    questions than chance gives: by the sign test, question by question.
     """
     random = {p.kept: p.record for p in drawn.get("random", ()) if _score(p.record)}
     found = {}
